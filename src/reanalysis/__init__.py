@@ -1,0 +1,1 @@
+"""Reanalyse a published meta-analysis: exact, NUTS and REML side by side."""
