@@ -74,8 +74,8 @@ class Family:
     parameters: Mapping[str, float | None]
     positive: frozenset[str]
     support: tuple[float, float]
-    logpdf: Callable[..., Vector]
-    ppf: Callable[..., Vector]
+    logpdf: Callable[..., ArrayLike]
+    ppf: Callable[..., ArrayLike]
 
 
 REAL = (-np.inf, np.inf)
@@ -123,7 +123,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             frozenset({"sigma"}),
             HALF,
             lambda x, sigma: np.log(2.0) + _log_student(x, 1.0, 0.0, sigma),
-            lambda q, sigma: sigma * np.tan(np.pi * q / 2),
+            lambda q, sigma: sigma * np.tan(np.pi * q / 2.0),
         ),
         "exponential": Family(
             {"rate": None},

@@ -1,0 +1,558 @@
+"""Specs: what a TOML file asks for, checked completely before anything is computed.
+
+`load_reanalysis` reports every fault of a file at once, each with its place and the remedy.
+What the columns of the data hold is not looked at here; `reanalysis.design` does that.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import field, fields
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from reanalysis.priors import FAMILIES, Prior
+
+__all__ = [
+    "Claim",
+    "DataSource",
+    "ModelSpec",
+    "Reanalysis",
+    "Rope",
+    "Sampler",
+    "SpecError",
+    "load_reanalysis",
+    "parse_reanalysis",
+]
+
+MAX_BYTES = 1_000_000
+MECHANISMS = ("none", "joint", "replace", "study", "thin", "pet", "peese")
+ROLES = (
+    "yi",
+    "vi",
+    "sei",
+    "ri",
+    "ni",
+    "sample",
+    "study",
+    "label",
+    "effect",
+    "n_averaged",
+    "composite_of",
+    "composite",
+    "n_measured",
+)
+
+CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+class SpecError(ValueError):
+    """A spec cannot be used; `problems` has one line per fault."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+def _prior(value: object) -> Prior:
+    if isinstance(value, Prior):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            'must be a table such as { family = "normal", mu = 0.0, sigma = 0.5, rationale = "…" }'
+        )
+    entries = dict(value)
+    family = entries.pop("family", None)
+    rationale = entries.pop("rationale", "")
+    if not isinstance(family, str):
+        raise ValueError(f"needs a 'family', one of {', '.join(FAMILIES)}")
+    if not isinstance(rationale, str):
+        raise ValueError(f"'rationale' must be text, not {rationale!r}")
+    return Prior(family, entries, rationale)
+
+
+def _correlation(value: object) -> float | Prior:
+    if isinstance(value, (Mapping, Prior)):
+        return _prior(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(
+            f"must be a number from 0 up to (not including) 1, or a prior; not {value!r}"
+        )
+    if not 0 <= value < 1:
+        raise ValueError(f"must be at least 0 and below 1, not {value}")
+    return float(value)
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _moderators(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
+        return tuple(value)
+    raise ValueError("must be a list of column names, or a formula in quotes")
+
+
+def _steps(value: object) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError("must be a list of p-values such as [0.025, 0.5]")
+    for step in value:
+        if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < 1:
+            raise ValueError(f"each step must be a p-value between 0 and 1, not {step!r}")
+    if any(a >= b for a, b in pairwise(value)):
+        raise ValueError(f"must increase from step to step, not {list(value)}")
+    return tuple(float(step) for step in value)
+
+
+def _frozen(value: object) -> object:
+    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _filter(value: object) -> Mapping[str, tuple[Any, ...]]:
+    if not isinstance(value, Mapping):
+        raise ValueError('must be a table such as { sample = ["3", "7"] }')
+    return MappingProxyType(
+        {key: tuple(v) if isinstance(v, (list, tuple)) else (v,) for key, v in value.items()}
+    )
+
+
+def _roles(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError('must be a table such as { ri = "r", ni = "n" }')
+    for role, column in value.items():
+        if role not in ROLES:
+            raise ValueError(f"has no role '{role}'{_suggest(str(role), ROLES)}")
+        if not isinstance(column, str):
+            raise ValueError(f"'{role}' must name a column in quotes, not {column!r}")
+    return MappingProxyType(dict(value))
+
+
+def _priors(value: object) -> Mapping[str, Prior]:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table of priors")
+    priors, problems = {}, []
+    for name, entry in value.items():
+        try:
+            priors[name] = _prior(entry)
+        except ValueError as error:
+            problems.append(f"'{name}': {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return MappingProxyType(priors)
+
+
+Priors = Annotated[Mapping[str, Prior], BeforeValidator(_priors)]
+Roles = Annotated[Mapping[str, str], BeforeValidator(_roles)]
+Filter = Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(_filter)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Number = Annotated[float, Field(strict=True)]
+Count = Annotated[int, Field(strict=True)]
+Empty: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, config=CONFIG)
+class DataSource:
+    """Where the table is and what its columns hold.
+
+    Attributes
+    ----------
+    path : str
+        A data folder or a CSV file, relative to the spec.
+    table : str
+        Resource of a data folder; empty for its default.
+    measure : str
+        Effect-size measure (metafor's code) of a bare CSV.
+    direction : str
+        Expected direction of the effects.
+    columns : mapping of str to str
+        Column of each role.
+    missing : str
+        ``error`` (default) or ``drop`` for rows without an effect size.
+    decimal : str
+        Decimal mark of the CSV, ``.`` or ``,``.
+    intercorrelation : float
+        Correlation assumed among the effects of a printed composite.
+    """
+
+    path: str
+    table: str = ""
+    measure: str = ""
+    direction: Literal["positive", "negative"] | None = None
+    columns: Roles = field(default_factory=lambda: Empty)
+    missing: Literal["error", "drop"] = "error"
+    decimal: Literal[".", ","] = "."
+    intercorrelation: Annotated[Number, Field(ge=0, lt=1)] | None = None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class ModelSpec:
+    """One model: which rows, which effects, which priors.
+
+    Attributes
+    ----------
+    name, title : str
+        Identifier, and words for the report.
+    table, columns : str, mapping
+        Another table of the data folder, or other columns for a role (another reading).
+    estimand : str
+        ``mean`` turns printed composites into mean effects; ``composite`` takes them as printed.
+    composites : str
+        ``collapse`` keeps the effects behind one composite as one row; ``spread`` repeats it.
+    levels : int or str
+        2, 3, or ``auto``: 3 where a sample has several rows or averages.
+    moderators : tuple of str, or str
+        Columns, or a formula.
+    reference : mapping
+        Reference level per factor; sum-to-zero contrasts without one.
+    sampling_correlation : float or Prior
+        Correlation of sampling errors within a sample.
+    mechanism, steps : str, tuple of float
+        Selection mechanism, and its one-sided p-value steps.
+    priors : mapping of str to Prior
+        Priors by parameter.
+    include, exclude : mapping
+        Rows to keep or leave out: column to values.
+    """
+
+    name: Identifier
+    title: str = ""
+    table: str = ""
+    columns: Roles = field(default_factory=lambda: Empty)
+    estimand: Literal["mean", "composite"] = "mean"
+    composites: Literal["collapse", "spread"] = "collapse"
+    levels: Literal["auto", 2, 3] = "auto"
+    moderators: Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)] = ()
+    reference: Annotated[Mapping[str, str], BeforeValidator(_frozen)] = field(
+        default_factory=lambda: Empty
+    )
+    sampling_correlation: Annotated[float | Prior, BeforeValidator(_correlation)] = 0.0
+    mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
+    steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
+    priors: Priors = field(default_factory=lambda: Empty)
+    include: Filter = field(default_factory=lambda: Empty)
+    exclude: Filter = field(default_factory=lambda: Empty)
+
+
+PUBLISHED = (
+    "estimate",
+    "lower",
+    "upper",
+    "se",
+    "p",
+    "scale",
+    "q",
+    "q_df",
+    "q_p",
+    "i2",
+    "qm",
+    "qm_df",
+    "qm_p",
+    "k",
+    "m",
+    "n",
+    "alpha",
+    "missing",
+)
+
+
+def _published(value: object) -> Mapping[str, float | str]:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table such as { estimate = 0.2, lower = 0.1, upper = 0.3 }")
+    for key, entry in value.items():
+        if key not in PUBLISHED:
+            raise ValueError(f"has no key '{key}'{_suggest(str(key), PUBLISHED)}")
+        if key == "scale":
+            if entry not in ("r", "analysis"):
+                raise ValueError(f'\'scale\' must be "r" or "analysis", not {entry!r}')
+        elif isinstance(entry, bool) or not isinstance(entry, (int, float)):
+            raise ValueError(f"'{key}' must be a number, not {entry!r}")
+    return MappingProxyType(dict(value))
+
+
+Published = Annotated[Mapping[str, float | str], BeforeValidator(_published)]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Claim:
+    """One sentence of the paper with its printed numbers.
+
+    Attributes
+    ----------
+    id, text, source : str
+        Identifier, the sentence shortened, and its place in the paper.
+    model, parameter : str
+        What answers it here.
+    published : mapping
+        The printed numbers: ``estimate``, ``lower``, ``upper``, ``p``, ``q``, ``i2``, ...
+    against : mapping
+        A benchmark that the claim compares with, in the same form.
+    """
+
+    id: Identifier
+    text: str
+    source: str = ""
+    model: str = ""
+    parameter: str = "mu"
+    published: Published = field(default_factory=lambda: Empty)
+    against: Published = field(default_factory=lambda: Empty)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Rope:
+    """Region of practical equivalence, with its justification."""
+
+    lower: Number
+    upper: Number
+    scale: Literal["r", "analysis"] = "r"
+    rationale: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the order of the limits."""
+        if self.lower >= self.upper:
+            raise ValueError(f"lower ({self.lower}) must be below upper ({self.upper})")
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Sampler:
+    """Settings of NUTS that a spec may state."""
+
+    sampler: Literal["nutpie", "pymc"] = "nutpie"
+    chains: Annotated[Count, Field(ge=2, le=64)] = 4
+    tune: Annotated[Count, Field(ge=100, le=100_000)] = 1000
+    draws: Annotated[Count, Field(ge=100, le=1_000_000)] = 2000
+    target_accept: Annotated[Number, Field(gt=0.5, lt=1)] = 0.9
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Source:
+    """The publication under reanalysis."""
+
+    citation: str = ""
+    doi: str = ""
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Reanalysis:
+    """Everything one TOML file asks for.
+
+    Attributes
+    ----------
+    name : str
+        Name of the reanalysis: the file's name without its ending.
+    title : str
+        Title of the report.
+    data : DataSource
+        The table.
+    models : mapping of str to ModelSpec
+        Models by name, in order; the first is the headline. Empty: the default set.
+    claims : tuple of Claim
+        What the paper asserts.
+    seed : int
+        Seed of every random step.
+    rope : Rope or None
+        Region of practical equivalence.
+    sampler : Sampler
+        NUTS settings.
+    source : Source
+        The publication.
+    limits : tuple of str
+        Limits of this reanalysis in words, printed in the report.
+    path : pathlib.Path or None
+        File it came from.
+    text : str
+        The TOML text, archived with the results.
+    """
+
+    name: str
+    title: str
+    data: DataSource
+    models: Mapping[str, ModelSpec] = field(default_factory=lambda: Empty)
+    claims: tuple[Claim, ...] = ()
+    seed: int = 2021
+    rope: Rope | None = None
+    sampler: Sampler = field(default_factory=Sampler)
+    source: Source = field(default_factory=Source)
+    limits: tuple[str, ...] = ()
+    path: Path | None = None
+    text: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Folder that relative paths of the spec start from."""
+        return self.path.parent if self.path else Path()
+
+
+@dataclass(frozen=True, config=CONFIG)
+class _File:
+    """The layout of a spec file."""
+
+    data: DataSource
+    title: str = ""
+    seed: Annotated[Count, Field(ge=0, lt=2**32)] = 2021
+    model: Annotated[tuple[ModelSpec, ...], BeforeValidator(_tuple)] = ()
+    claim: Annotated[tuple[Claim, ...], BeforeValidator(_tuple)] = ()
+    rope: Rope | None = None
+    sampler: Sampler = field(default_factory=Sampler)
+    source: Source = field(default_factory=Source)
+    limits: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
+
+
+_FILE = TypeAdapter(_File)
+
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    name: tuple(entry.name for entry in fields(record))
+    for name, record in {
+        "": _File,
+        "data": DataSource,
+        "model": ModelSpec,
+        "claim": Claim,
+        "rope": Rope,
+        "sampler": Sampler,
+        "source": Source,
+    }.items()
+}
+
+
+def load_reanalysis(path: str | Path) -> Reanalysis:
+    """Read a spec file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A TOML file in the form of the contract.
+
+    Returns
+    -------
+    Reanalysis
+        The checked spec.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the file.
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise SpecError([f"{path}: {size:,} bytes; a spec holds at most {MAX_BYTES:,}."])
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            [f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8."]
+        ) from None
+    return parse_reanalysis(text, name=path.stem, path=path)
+
+
+def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reanalysis:
+    """Check the text of a spec.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    name : str
+        Name of the reanalysis.
+    path : pathlib.Path, optional
+        File it came from; relative paths start in its folder.
+
+    Returns
+    -------
+    Reanalysis
+        The checked spec.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the text.
+    """
+    where = str(path) if path else name
+    try:
+        raw = tomllib.loads(text)
+    except RecursionError:
+        raise SpecError([f"{where}: brackets are nested too deeply to be a spec."]) from None
+    except ValueError as error:  # TOMLDecodeError, and plain ValueError for a huge integer
+        raise SpecError([f"{where}: not valid TOML: {error}."]) from None
+    try:
+        file = _FILE.validate_python(raw)
+    except ValidationError as error:
+        raise SpecError([_fault(where, raw, detail) for detail in error.errors()]) from None
+    problems = _cross_checks(where, file)
+    if problems:
+        raise SpecError(problems)
+    return Reanalysis(
+        name=name,
+        title=file.title or name,
+        data=file.data,
+        models=MappingProxyType({model.name: model for model in file.model}),
+        claims=file.claim,
+        seed=file.seed,
+        rope=file.rope,
+        sampler=file.sampler,
+        source=file.source,
+        limits=file.limits,
+        path=path,
+        text=text,
+    )
+
+
+def _suggest(word: str, choices: tuple[str, ...]) -> str:
+    near = get_close_matches(word, choices, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"{hint} Choices: {', '.join(choices)}."
+
+
+def _place(raw: dict[str, Any], location: tuple[int | str, ...]) -> tuple[str, str]:
+    """Return the table in words and the key of a fault."""
+    table = str(location[0]) if location else ""
+    if len(location) > 1 and isinstance(location[1], int):
+        entry = raw[table][location[1]] if isinstance(raw.get(table), list) else {}
+        label = (entry.get("name") or entry.get("id")) if isinstance(entry, dict) else None
+        words = f"[[{table}]] {label!r}" if label else f"[[{table}]] number {location[1] + 1}"
+        return words, ".".join(str(part) for part in location[2:])
+    if len(location) > 1:
+        return f"[{table}]", ".".join(str(part) for part in location[1:])
+    return "top level", table
+
+
+def _fault(where: str, raw: dict[str, Any], detail: Any) -> str:
+    words, key = _place(raw, detail["loc"])
+    kind, value = detail["type"], detail.get("input")
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        table = str(detail["loc"][0]) if len(detail["loc"]) > 1 else ""
+        return f"{where}: {words}: unknown key '{key}'{_suggest(key, KNOWN.get(table, ()))}"
+    if kind in ("missing", "missing_argument"):
+        return f"{where}: {words}: the key '{key}' is missing; add it."
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{where}: {words}: '{key}' is {value!r}; use small letters, digits, '_' and '-' only, "
+            "at most 64."
+        )
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = "" if kind == "value_error" else f" is {value!r}:"
+    return f"{where}: {words}: '{key}'{shown} {message[0].lower()}{message[1:].rstrip('.')}."
+
+
+def _cross_checks(where: str, file: _File) -> list[str]:
+    problems = []
+    names = [model.name for model in file.model]
+    for kind, labels in (("model", names), ("claim", [claim.id for claim in file.claim])):
+        for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+            problems.append(f"{where}: [[{kind}]] {label!r} is there twice; rename one.")
+    for claim in file.claim:
+        if claim.model and names and claim.model not in names:
+            problems.append(
+                f"{where}: [[claim]] {claim.id!r}: 'model' is {claim.model!r}, "
+                f"which is not defined{_suggest(claim.model, tuple(names))}"
+            )
+    return problems
