@@ -5,11 +5,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Design"]
+from reanalysis.dataset import Dataset
+from reanalysis.moderators import moderator_columns
+from reanalysis.priors import Prior
+from reanalysis.spec import ModelSpec, SpecError
+
+__all__ = ["Design", "make_design", "resolve_priors"]
 
 Vector = NDArray[np.float64]
 
@@ -124,3 +132,290 @@ class Design:
     def starts(self) -> NDArray[np.intp]:
         """First row of each sample, for ``np.add.reduceat``."""
         return np.flatnonzero(np.r_[True, np.diff(self.cluster) > 0])
+
+
+def make_design(data: Dataset, model: ModelSpec) -> Design:
+    """Bring a data set and a model together.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data.
+    model : ModelSpec
+        The model; its table, columns, estimand and filters select the reading and its rows.
+
+    Returns
+    -------
+    Design
+        Plain arrays, rows ordered by sample.
+
+    Raises
+    ------
+    DataError
+        If the reading has faulty values.
+    SpecError
+        If a filter, a moderator or a prior does not fit the data.
+    """
+    data = data.reading(
+        table=model.table,
+        columns=model.columns,
+        estimand=model.estimand,
+        composites=model.composites,
+    )
+    where = f"model '{model.name}'"
+    keep = _filtered(data, model, where)
+    moderators = moderator_columns(data, model, keep)
+    keep &= moderators.complete
+    effects = data.effects[keep]
+    X = moderators.X[keep]
+    if len(effects) < 2:
+        raise SpecError([f"{where}: {len(effects)} rows are left; it needs at least two."])
+    samples = list(dict.fromkeys(effects["sample"]))
+    code = effects["sample"].map({name: i for i, name in enumerate(samples)}).to_numpy(np.intp)
+    order = np.argsort(code, kind="stable")
+    effects, X, code = effects.iloc[order], X[order], code[order]
+    averaged = effects["n_averaged"].to_numpy(float)
+    several = len(samples) < len(effects) or bool(np.any(averaged > 1))
+    measured = _measured(effects, samples) if model.mechanism == "thin" else None
+    design = Design(
+        yi=effects["yi"].to_numpy(float).copy(),
+        vi=effects["vi"].to_numpy(float).copy(),
+        X=X,
+        coefficients=moderators.names,
+        cluster=code,
+        cluster_names=tuple(str(name) for name in samples),
+        row_names=_row_names(effects),
+        measure=data.measure,
+        levels=(3 if several else 2) if model.levels == "auto" else model.levels,
+        n_averaged=averaged.copy(),
+        n_measured=measured,
+        ni=effects["ni"].to_numpy(float).copy() if effects["ni"].notna().all() else None,
+        factors=moderators.factors,
+        rows=np.flatnonzero(keep)[order],
+        dropped=moderators.dropped,
+    )
+    if design.levels == 3 and not several:
+        raise SpecError(
+            [
+                f"{where}: levels = 3, but every sample has one effect, so tau_within cannot be "
+                'told from tau_between; set levels = 2 or "auto".'
+            ]
+        )
+    resolve_priors(design, model)
+    return design
+
+
+def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
+    """Return the prior of every parameter of a model.
+
+    Parameters
+    ----------
+    design : Design
+        The design; tells the coefficients and the levels.
+    model : ModelSpec
+        The model; its own priors come first, then the defaults for correlations.
+
+    Returns
+    -------
+    mapping of str to Prior
+        Each coefficient; ``tau_between`` and ``tau_within``, or ``tau`` and ``between_share``;
+        ``sampling_correlation`` where that is a prior; ``omega``, ``pet`` or ``peese`` as stated.
+
+    Raises
+    ------
+    SpecError
+        If a prior does not belong to the model, or the measure has no default priors.
+    """
+    where = f"model '{model.name}': [model.priors]"
+    given = dict(model.priors)
+    taus = ("tau_between", "tau_within") if design.levels == 3 else ("tau_between",)
+    known = [*design.coefficients, "mu", *taus, "tau"]
+    known += ["beta"] if design.p > 1 else []
+    known += ["between_share"] if design.levels == 3 else []
+    extra = {"pet": ("pet",), "peese": ("peese",), "none": ()}.get(model.mechanism, ("omega",))
+    known = list(dict.fromkeys([*known, *extra]))
+    problems = [
+        f"{where} sets '{name}', which this model does not have{_near(name, known)}"
+        for name in given
+        if name not in known
+    ]
+    if "tau_within" in given and "tau_within" not in taus:
+        problems = [p for p in problems if "'tau_within'" not in p]
+        problems.append(
+            f"{where} sets 'tau_within', but with one effect per sample there is no tau_within; "
+            "delete the entry."
+        )
+    separate = [name for name in ("tau_between", "tau_within") if name in given and name in taus]
+    if design.levels == 3 and separate and ("tau" in given or "between_share" in given):
+        problems.append(
+            f"{where} sets both '{separate[0]}' and the total 'tau' or its 'between_share'; "
+            "give either the two parts or the total with its share."
+        )
+    if design.levels == 3 and len(separate) == 1:
+        other = "tau_within" if separate[0] == "tau_between" else "tau_between"
+        problems.append(f"{where} sets '{separate[0]}' but not '{other}'; give both.")
+    for name, prior in given.items():
+        lower, upper = prior.support
+        if name in ("tau", "tau_between", "tau_within", "pet", "peese") and lower < 0:
+            problems.append(
+                f"{where}: '{name}' cannot be negative, but {prior} allows it; "
+                "use half_normal, half_student_t, half_cauchy, ..."
+            )
+        if name == "between_share" and (lower < 0 or upper > 1):
+            problems.append(f"{where}: 'between_share' lies in [0, 1]; use a beta prior.")
+    if problems:
+        raise SpecError(problems)
+    defaults = _default_priors(design, model)
+    chosen: dict[str, Prior] = {}
+    for name in design.coefficients:
+        intercept = name in ("mu", "beta[intercept]")
+        options = [given.get(name), given.get("mu" if intercept else "beta")]
+        chosen[name] = next(
+            (prior for prior in options if prior is not None),
+            defaults["mu" if intercept else "beta"],
+        )
+    if design.levels == 2:
+        chosen["tau_between"] = given.get("tau_between") or given.get("tau") or defaults["tau"]
+    elif separate:
+        chosen |= {name: given[name] for name in taus}
+    else:
+        chosen["tau"] = given.get("tau", defaults["tau"])
+        chosen["between_share"] = given.get("between_share", defaults["between_share"])
+    if isinstance(model.sampling_correlation, Prior):
+        chosen["sampling_correlation"] = model.sampling_correlation
+    chosen |= {name: given[name] for name in extra if name in given}
+    return MappingProxyType(chosen)
+
+
+ZCOR_PRIORS: Mapping[str, Prior] = MappingProxyType(
+    {
+        "mu": Prior(
+            "normal",
+            {"mu": 0.0, "sigma": 0.5},
+            "95 % of mean correlations within ±.75; centred on no association.",
+        ),
+        "beta": Prior(
+            "normal",
+            {"mu": 0.0, "sigma": 0.25},
+            "A moderator shifts the mean correlation by less than about .45 (95 %).",
+        ),
+        "tau": Prior(
+            "half_normal",
+            {"sigma": 0.25},
+            "Total heterogeneity: median .17 and 95 % below .49 on z; open correlational data "
+            "sets have medians of .10 to .20 (van Erp et al. 2017; Röver et al. 2021).",
+        ),
+        "between_share": Prior(
+            "beta",
+            {"alpha": 1.0, "beta": 1.0},
+            "Any split of the heterogeneity between and within samples is as likely as another.",
+        ),
+    }
+)
+
+
+def _default_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
+    if design.measure == "ZCOR":
+        return ZCOR_PRIORS
+    shares = {"between_share": ZCOR_PRIORS["between_share"]}
+    given = set(model.priors)
+    need = {"mu"} | ({"beta"} if design.p > 1 else set())
+    named = {name for name in design.coefficients if name in given}
+    missing = sorted(need - given - ({"mu"} if "beta[intercept]" in named else set()))
+    if not given & {"tau", "tau_between"}:
+        missing.append("tau")
+    if missing:
+        unit = _unit_information_sd(design)
+        raise SpecError(
+            [
+                f"model '{model.name}': measure {design.measure} has no default priors; state "
+                f"{', '.join(missing)} under [model.priors]. In units of this table's unit "
+                f"information SD ({unit:.3g}; Röver et al. 2021) a start would be: "
+                f'mu = {{ family = "normal", mu = 0.0, sigma = {_two_digits(unit)} }}, '
+                f'tau = {{ family = "half_normal", sigma = {_two_digits(unit / 4)} }}.'
+            ]
+        )
+    placeholder = next(iter(model.priors.values()))
+    return {"mu": placeholder, "beta": placeholder, "tau": placeholder, **shares}
+
+
+def _unit_information_sd(design: Design) -> float:
+    """Return the standard deviation of one observation, from the harmonic mean of vi."""
+    if design.ni is not None:
+        return float(np.sqrt(design.ni.sum() / (1 / design.vi).sum()))
+    return {"SMD": 2.0, "OR": 4.0, "RR": 4.0}.get(
+        design.measure, float(np.sqrt(np.median(design.vi)) * 10)
+    )
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"{hint}; it has {', '.join(known)}. Rename or delete the entry."
+
+
+def _filtered(data: Dataset, model: ModelSpec, where: str) -> NDArray[np.bool_]:
+    keep = np.ones(data.k, dtype=bool)
+    problems = []
+    for word, table in (("include", model.include), ("exclude", model.exclude)):
+        for column, values in table.items():
+            if column not in data.table.columns:
+                columns = [str(name) for name in data.table.columns]
+                near = get_close_matches(column, columns, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                problems.append(
+                    f"{where}: {word} names the column '{column}', which the table does not "
+                    f"have.{hint} Columns: {', '.join(columns)}."
+                )
+                continue
+            cells = data.table[column]
+            match = np.zeros(data.k, dtype=bool)
+            for value in values:
+                hit = cells.map(lambda cell, v=value: _same(cell, v)).to_numpy(bool)
+                if not hit.any():
+                    problems.append(f"{where}: {word}.{column}: no row holds {value!r}.")
+                match |= hit
+            keep &= match if word == "include" else ~match
+    if problems:
+        raise SpecError(problems)
+    return keep
+
+
+def _same(cell: object, value: object) -> bool:
+    """Compare a cell with a spec's value; numbers as numbers, so that 3, 3.0 and "3" agree."""
+    if isinstance(cell, float):
+        try:
+            return cell == float(str(value))
+        except ValueError:
+            return False
+    return str(cell) == str(value)
+
+
+def _row_names(effects: pd.DataFrame) -> tuple[str, ...]:
+    """Return labels; rows that share one get their effect or a number."""
+    counts = effects["label"].value_counts()
+    names, seen = [], dict.fromkeys(counts.index, 0)
+    for label, effect in zip(effects["label"], effects["effect"], strict=True):
+        seen[label] += 1
+        if counts[label] > 1:
+            names.append(f"{label}, {effect}" if effect else f"{label} ({seen[label]})")
+        else:
+            names.append(str(label))
+    return tuple(names)
+
+
+def _measured(effects: pd.DataFrame, samples: list[str]) -> Vector:
+    measured = effects.groupby("sample", sort=False)["n_measured"].max().reindex(samples)
+    if measured.isna().any():
+        lost = measured.index[measured.isna()][0]
+        raise SpecError(
+            [
+                f"mechanism 'thin' needs the column n_measured (effects each sample measured); "
+                f"sample '{lost}' has none. Name it under [data.columns]."
+            ]
+        )
+    return measured.to_numpy(float).copy()

@@ -1,0 +1,295 @@
+"""The posterior of the variance parameters on a quadrature grid.
+
+The heterogeneity standard deviations are written in polar form, ``tau_between = tau cos(phi)`` and
+``tau_within = tau sin(phi)``: what data determine well is the total, which is then one axis, and
+priors on the parts or on the total with its share are both smooth in it. The total is mapped by
+``tau = scale * sinh(t)``, linear near zero and logarithmic far out, so that heavy-tailed priors
+need no more nodes than light ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reanalysis.exact.quadrature import Interval, Rule, cumulative, invert, legendre_rule, zoom
+from reanalysis.marginal import Statistics, integrate_coefficients, quadratic_forms
+from reanalysis.priors import Prior
+
+__all__ = ["Grid", "Heterogeneity", "evaluate_grid", "find_box"]
+
+Vector = NDArray[np.float64]
+Heterogeneity = Literal["both", "between", "within", "none"]
+
+UPPER_TAIL = 1e-13
+RHO_NODES = 12
+ANGLE: Mapping[Heterogeneity, float] = {"between": 0.0, "within": np.pi / 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One integral: a design, its priors and the parameters that are not fixed at zero.
+
+    Attributes
+    ----------
+    stats : Statistics
+        The data.
+    priors : mapping of str to Prior
+        Priors of the variance parameters.
+    prior_mean, prior_sd : numpy.ndarray of shape (p,)
+        Normal priors of the coefficients.
+    columns : sequence of int
+        Coefficients in the model.
+    heterogeneity : str
+        Which of tau_between and tau_within are in the model.
+    rho : float or Prior
+        Sampling correlation.
+    scale : float
+        Scale of the map from ``t`` to ``tau``.
+    """
+
+    stats: Statistics
+    priors: Mapping[str, Prior]
+    prior_mean: Vector
+    prior_sd: Vector
+    columns: tuple[int, ...]
+    heterogeneity: Heterogeneity
+    rho: float | Prior
+    scale: float
+
+    def tau(self, t: Vector) -> Vector:
+        """Return the total standard deviation at ``t``."""
+        return self.scale * np.sinh(t)
+
+    def log_prior(self, t: Vector, phi: Vector) -> Vector:
+        """Return the log prior density of the variance parameters with respect to (t, phi)."""
+        tau = self.tau(t)
+        jacobian = np.log(self.scale) + np.log(np.cosh(t))
+        if self.heterogeneity == "both":
+            if "tau_within" in self.priors:
+                between = self.priors["tau_between"].logpdf(tau * np.cos(phi))
+                within = self.priors["tau_within"].logpdf(tau * np.sin(phi))
+                with np.errstate(divide="ignore"):
+                    return jacobian + between + within + np.log(tau)
+            share = self.priors["between_share"].logpdf(np.cos(phi) ** 2)
+            with np.errstate(divide="ignore"):
+                polar = np.log(np.sin(2 * phi))
+            return jacobian + self.priors["tau"].logpdf(tau) + share + polar
+        return jacobian + self.tau_prior().logpdf(tau)
+
+    def tau_prior(self) -> Prior:
+        """Return the prior of the only standard deviation."""
+        name = f"tau_{self.heterogeneity}"
+        return self.priors[name] if name in self.priors else self.priors["tau"]
+
+    def tau_range(self) -> Interval:
+        """Return the range of the total standard deviation with all but 1e-13 of the prior."""
+        if self.heterogeneity != "both":
+            prior = self.tau_prior()
+            low = max(prior.support[0], 0.0)
+            return low, float(prior.ppf(1 - UPPER_TAIL))
+        if "tau_within" in self.priors:
+            ends = [
+                float(self.priors[f"tau_{n}"].ppf(1 - UPPER_TAIL)) for n in ("between", "within")
+            ]
+            return 0.0, float(np.hypot(*ends))
+        prior = self.priors["tau"]
+        return max(prior.support[0], 0.0), float(prior.ppf(1 - UPPER_TAIL))
+
+    def rho_nodes(self) -> tuple[Vector, Vector]:
+        """Return nodes and prior weights of the sampling correlation."""
+        if not isinstance(self.rho, Prior):
+            return np.array([self.rho]), np.array([1.0])
+        rule = legendre_rule(RHO_NODES)
+        probability = (rule.nodes + 1) / 2
+        return np.minimum(self.rho.ppf(probability), 1 - 1e-9), rule.weights / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Posterior of the variance parameters on nodes ``(t, phi, rho)``.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was integrated.
+    rule, interval : Rule, tuple of float
+        Rule along ``t`` and the interval it is mapped to.
+    density : numpy.ndarray of shape (n_t, n_outer)
+        Posterior density along ``t``, times the weight of each outer node.
+    weight : numpy.ndarray of shape (g,)
+        Posterior probability of each node; sums to 1.
+    tau_between, tau_within, rho : numpy.ndarray of shape (g,)
+        Parameters at the nodes.
+    outer : numpy.ndarray of shape (n_outer,)
+        Angle ``phi`` of each outer node.
+    mean, cov : numpy.ndarray of shape (g, q), (g, q, q)
+        Coefficients given the node.
+    log_marginal_likelihood : float
+        Natural log of the integral.
+    """
+
+    problem: Problem
+    rule: Rule
+    interval: Interval
+    density: Vector
+    weight: Vector
+    tau_between: Vector
+    tau_within: Vector
+    rho: Vector
+    outer: Vector
+    mean: Vector
+    cov: Vector
+    log_marginal_likelihood: float
+
+    def cdf_pdf(self, parameter: str, x: Vector) -> tuple[Vector, Vector]:
+        """Return distribution function and density of a standard deviation at points ``(x,)``."""
+        if parameter == "tau_between":
+            part = np.cos(self.outer)
+        elif parameter == "tau_within":
+            part = np.sin(self.outer)
+        else:
+            part = np.ones_like(self.outer)
+        scale = self.problem.scale
+        ratio = x[:, None] / (np.maximum(part, 1e-300) * scale)
+        F, f = cumulative(self.rule, self.interval, self.density, np.arcsinh(ratio))
+        slope = f / (np.sqrt(1 + ratio**2) * np.maximum(part, 1e-300) * scale)
+        return F.sum(axis=1), slope.sum(axis=1)
+
+    def quantiles(self, parameter: str, probabilities: Vector) -> Vector:
+        """Return quantiles of a standard deviation."""
+        top = float(self.problem.tau(np.array(self.interval[1])))
+        bottom = 0.0 if parameter != "tau" else float(self.problem.tau(np.array(self.interval[0])))
+        return invert(lambda x: self.cdf_pdf(parameter, x), probabilities, (bottom, top))
+
+
+def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
+    """Return the part of ``(t, phi)`` that holds the posterior.
+
+    Parameters
+    ----------
+    problem : Problem
+        The integral.
+
+    Returns
+    -------
+    tuple
+        Interval of ``t`` and, with both variance components, of ``phi``.
+    """
+    rho = problem.rho_nodes()[0]
+    scanned = np.unique(rho[[0, len(rho) // 2, -1]])
+
+    def log_density(t: Vector, phi: Vector) -> Vector:
+        prior = problem.log_prior(t, _angle(problem, phi))
+        values = [
+            prior + _loglik(problem, t, _angle(problem, phi), np.full_like(t, r))[0]
+            for r in scanned
+        ]
+        return np.max(values, axis=0)
+
+    low, high = problem.tau_range()
+    t_box = float(np.arcsinh(low / problem.scale)), float(np.arcsinh(high / problem.scale))
+    return zoom(log_density, t_box, (0.0, np.pi / 2) if problem.heterogeneity == "both" else None)
+
+
+def evaluate_grid(
+    problem: Problem, box: tuple[Interval, Interval | None], orders: Sequence[int]
+) -> Grid:
+    """Evaluate the posterior on a tensor grid.
+
+    Parameters
+    ----------
+    problem : Problem
+        The integral.
+    box : tuple
+        From `find_box`.
+    orders : sequence of int
+        Number of nodes along ``t`` and along ``phi``.
+
+    Returns
+    -------
+    Grid
+        Normalised posterior with the log marginal likelihood.
+    """
+    t_box, phi_box = box
+    rule = legendre_rule(orders[0])
+    t = t_box[0] + (rule.nodes + 1) / 2 * (t_box[1] - t_box[0])
+    rho, rho_weight = problem.rho_nodes()
+    if phi_box is None:
+        phi, phi_weight = _angle(problem, np.zeros(1)), np.ones(1)
+    else:
+        across = legendre_rule(orders[1])
+        phi = phi_box[0] + (across.nodes + 1) / 2 * (phi_box[1] - phi_box[0])
+        phi_weight = across.weights * (phi_box[1] - phi_box[0]) / 2
+    outer_phi = np.repeat(phi, len(rho))
+    outer_rho = np.tile(rho, len(phi))
+    log_outer = np.log(np.outer(phi_weight, rho_weight).ravel())
+    n_t, n_outer = len(t), len(outer_phi)
+    all_t, all_phi = np.repeat(t, n_outer), np.tile(outer_phi, n_t)
+    all_rho = np.tile(outer_rho, n_t)
+    loglik, mean, cov = _loglik(problem, all_t, all_phi, all_rho)
+    log_density = loglik + problem.log_prior(all_t, all_phi) + np.tile(log_outer, n_t)
+    top = log_density.max()
+    density = np.exp(log_density - top).reshape(n_t, n_outer)
+    width = rule.weights * (t_box[1] - t_box[0]) / 2
+    mass = density * width[:, None]
+    total = mass.sum()
+    tau = problem.tau(all_t)
+    return Grid(
+        problem=problem,
+        rule=rule,
+        interval=t_box,
+        density=density / total,
+        weight=(mass / total).ravel(),
+        tau_between=tau * np.cos(all_phi),
+        tau_within=tau * np.sin(all_phi),
+        rho=all_rho,
+        outer=outer_phi,
+        mean=mean,
+        cov=cov,
+        log_marginal_likelihood=float(np.log(total) + top),
+    )
+
+
+def point_loglik(problem: Problem) -> float:
+    """Return the log marginal likelihood without heterogeneity.
+
+    Parameters
+    ----------
+    problem : Problem
+        With ``heterogeneity="none"``.
+
+    Returns
+    -------
+    float
+        Natural log, the sampling correlation integrated out where it has a prior.
+    """
+    rho, weight = problem.rho_nodes()
+    zero = np.zeros_like(rho)
+    logdet, forms = quadratic_forms(problem.stats, zero, zero, rho)
+    loglik = _integrate(problem, logdet, forms)[0]
+    top = loglik.max()
+    return float(top + np.log(weight @ np.exp(loglik - top)))
+
+
+def _angle(problem: Problem, phi: Vector) -> Vector:
+    if problem.heterogeneity == "both":
+        return phi
+    return np.full_like(phi, ANGLE[problem.heterogeneity])
+
+
+def _loglik(problem: Problem, t: Vector, phi: Vector, rho: Vector) -> tuple[Vector, Vector, Vector]:
+    tau2 = problem.tau(t) ** 2
+    logdet, forms = quadratic_forms(
+        problem.stats, tau2 * np.cos(phi) ** 2, tau2 * np.sin(phi) ** 2, rho
+    )
+    return _integrate(problem, logdet, forms)
+
+
+def _integrate(problem: Problem, logdet: Vector, forms: Vector) -> tuple[Vector, Vector, Vector]:
+    given = integrate_coefficients(
+        problem.stats, logdet, forms, problem.prior_mean, problem.prior_sd, problem.columns
+    )
+    return given.loglik, given.mean, given.cov

@@ -1,0 +1,320 @@
+"""The exact engine of the two- and three-level normal model.
+
+Coefficients are integrated analytically, the variance parameters by quadrature. Each answer is
+computed on two grids; their difference is its numerical error. Where it stays above the tolerance
+on the finest grid, nothing is returned.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reanalysis.design import Design, resolve_priors
+from reanalysis.exact.derived import mean_correlation
+from reanalysis.exact.grid import (
+    RHO_NODES,
+    Grid,
+    Heterogeneity,
+    Problem,
+    evaluate_grid,
+    find_box,
+    point_loglik,
+)
+from reanalysis.exact.mixtures import NormalMixture
+from reanalysis.exact.quadrature import cumulative, invert, legendre_rule
+from reanalysis.exact.shrinkage import shrink
+from reanalysis.marginal import Statistics
+from reanalysis.priors import Prior
+from reanalysis.results import EngineError, Estimate, Posterior
+from reanalysis.spec import ModelSpec
+
+__all__ = ["fit_normal", "log_evidence"]
+
+Vector = NDArray[np.float64]
+
+PROBABILITIES = np.array([0.025, 0.5, 0.975])
+ORDERS_2D = ((24, 16), (36, 26), (56, 44), (96, 80), (160, 140))
+ORDERS_1D = ((32, 1), (48, 1), (80, 1), (160, 1), (400, 1))
+LOG_EVIDENCE_TOLERANCE = 1e-5  # nats; a Bayes factor to five digits
+MEAN_TOLERANCE = 1e-4  # posterior standard deviations
+CURVE_POINTS = 121
+
+
+def fit_normal(
+    design: Design, spec: ModelSpec, *, effects: bool = True, bayes_factors: bool = True
+) -> Posterior:
+    """Fit the normal model by quadrature.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+    effects : bool
+        Whether to compute the true effect of every row.
+    bayes_factors : bool
+        Whether to compute Bayes factors against each parameter being zero.
+
+    Returns
+    -------
+    Posterior
+        With engine ``exact``, each estimate with its numerical error.
+
+    Raises
+    ------
+    EngineError
+        If a coefficient's prior is not normal, or the tolerance is not reached.
+    """
+    problem = _problem(design, spec)
+    coarse, fine = _refine(problem, spec.name)
+    estimates = _estimates(design, fine, coarse)
+    evidence = fine.log_marginal_likelihood
+    posterior = Posterior(
+        engine="exact",
+        estimates=estimates,
+        log_marginal_likelihood=evidence,
+        log_marginal_likelihood_error=abs(evidence - coarse.log_marginal_likelihood),
+        densities=_densities(fine, estimates),
+    )
+    if bayes_factors:
+        posterior = replace(
+            posterior, bayes_factors=_bayes_factors(design, problem, evidence, spec.name)
+        )
+    if effects:
+        posterior = replace(posterior, effects=shrink(design, fine))
+    return posterior
+
+
+def log_evidence(
+    design: Design,
+    spec: ModelSpec,
+    *,
+    without: Sequence[str] = (),
+) -> float:
+    """Return the log marginal likelihood of a model or of one nested in it.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model.
+    spec : ModelSpec
+        The model.
+    without : sequence of str
+        Parameters fixed at zero: names of coefficients or of factors, ``tau_between``,
+        ``tau_within``, or ``tau`` for both.
+
+    Returns
+    -------
+    float
+        Natural log.
+
+    Raises
+    ------
+    EngineError
+        If the tolerance is not reached.
+    """
+    return _evidence(_restrict(design, _problem(design, spec), without), spec.name)
+
+
+def _problem(design: Design, spec: ModelSpec) -> Problem:
+    priors = resolve_priors(design, spec)
+    odd = [name for name in design.coefficients if priors[name].family != "normal"]
+    if odd:
+        raise EngineError(
+            f"the exact engine integrates coefficients with normal priors only; '{odd[0]}' has "
+            f"{priors[odd[0]]}"
+        )
+    stats = Statistics.of(
+        design.yi, design.vi, design.X, design.cluster, design.n_averaged, design.V
+    )
+    return Problem(
+        stats=stats,
+        priors=priors,
+        prior_mean=np.array([priors[name].parameters["mu"] for name in design.coefficients]),
+        prior_sd=np.array([priors[name].parameters["sigma"] for name in design.coefficients]),
+        columns=tuple(range(design.p)),
+        heterogeneity="both" if design.levels == 3 else "between",
+        rho=spec.sampling_correlation,
+        scale=float(np.sqrt(np.median(design.vi))) / 2,
+    )
+
+
+def _refine(problem: Problem, name: str) -> tuple[Grid, Grid]:
+    """Return the first pair of successive grids that agree."""
+    box = find_box(problem)
+    orders = ORDERS_2D if problem.heterogeneity == "both" else ORDERS_1D
+    coarse = evaluate_grid(problem, box, orders[0])
+    gap = np.inf
+    for order in orders[1:]:
+        fine = evaluate_grid(problem, box, order)
+        gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
+        moved = _moved(coarse, fine)
+        if gap < LOG_EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE:
+            return coarse, fine
+        coarse = fine
+    raise EngineError(
+        f"model '{name}': the quadrature did not settle: on the finest grid the log marginal "
+        f"likelihood still changes by {gap:.1e} and a mean by {moved:.1e} posterior standard "
+        "deviations"
+    )
+
+
+def _moved(coarse: Grid, fine: Grid) -> float:
+    """Return the largest change of a posterior mean, in posterior standard deviations."""
+    largest = 0.0
+    for one, other in zip(_columns(coarse), _columns(fine), strict=True):
+        before = coarse.weight @ one
+        after = fine.weight @ other
+        spread = np.sqrt(max(fine.weight @ (other - after) ** 2, 0.0))
+        if spread > 0:
+            largest = max(largest, abs(after - before) / spread)
+    return float(largest)
+
+
+def _columns(grid: Grid) -> list[Vector]:
+    tau = np.hypot(grid.tau_between, grid.tau_within)
+    return [tau, grid.tau_between, grid.tau_within]
+
+
+def _estimates(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]:
+    estimates = {}
+    for i, name in enumerate(design.coefficients):
+        mixture = NormalMixture.of(fine.weight, fine.mean[:, i], fine.cov[:, i, i])
+        before = float(coarse.weight @ coarse.mean[:, i])
+        estimates[name] = _from_mixture(name, mixture, before)
+    names = ("tau_between", "tau_within", "tau") if design.levels == 3 else ("tau_between", "tau")
+    for name in names:
+        values, old = _tau(fine, name), _tau(coarse, name)
+        mean = float(fine.weight @ values)
+        sd = float(np.sqrt(fine.weight @ (values - mean) ** 2))
+        lower, median, upper = fine.quantiles(name, PROBABILITIES)
+        estimates[name] = Estimate(
+            name,
+            mean,
+            sd,
+            float(lower),
+            float(upper),
+            median=float(median),
+            numerical_error=abs(mean - float(coarse.weight @ old)),
+        )
+    if isinstance(fine.problem.rho, Prior):
+        estimates["sampling_correlation"] = _correlation(fine, coarse)
+    if design.coefficients == ("mu",):
+        between, total = fine.tau_between**2, fine.tau_between**2 + fine.tau_within**2
+        means, variance = fine.mean[:, 0], fine.cov[:, 0, 0]
+        before = float(coarse.weight @ coarse.mean[:, 0])
+        for name, extra in (("new_sample", between), ("new_effect", total)):
+            mixture = NormalMixture.of(fine.weight, means, variance + extra)
+            estimates[name] = _from_mixture(name, mixture, before)
+        if design.measure == "ZCOR":
+            estimates["mean_r"] = mean_correlation(fine, coarse, PROBABILITIES)
+    return estimates
+
+
+def _from_mixture(name: str, mixture: NormalMixture, before: float) -> Estimate:
+    mean, sd = mixture.moments()
+    lower, median, upper = mixture.quantiles(PROBABILITIES)
+    return Estimate(
+        name,
+        mean,
+        sd,
+        float(lower),
+        float(upper),
+        median=float(median),
+        numerical_error=abs(mean - before),
+    )
+
+
+def _tau(grid: Grid, name: str) -> Vector:
+    if name == "tau_between":
+        return grid.tau_between
+    if name == "tau_within":
+        return grid.tau_within
+    return np.hypot(grid.tau_between, grid.tau_within)
+
+
+def _correlation(fine: Grid, coarse: Grid) -> Estimate:
+    """Summarise the sampling correlation along the prior's probability scale."""
+    prior = fine.problem.rho
+    assert isinstance(prior, Prior)
+    rule = legendre_rule(RHO_NODES)
+    mass = fine.weight.reshape(-1, RHO_NODES).sum(axis=0)
+    density = (mass / (rule.weights / 2))[:, None]
+    nodes = fine.rho[:RHO_NODES]
+    mean = float(mass @ nodes)
+    quantiles = prior.ppf(
+        invert(
+            lambda u: tuple(v[:, 0] for v in cumulative(rule, (0.0, 1.0), density, u[:, None])),
+            PROBABILITIES,
+            (0.0, 1.0),
+        )
+    )
+    return Estimate(
+        "sampling_correlation",
+        mean,
+        float(np.sqrt(mass @ (nodes - mean) ** 2)),
+        float(quantiles[0]),
+        float(quantiles[2]),
+        median=float(quantiles[1]),
+        numerical_error=abs(mean - float(coarse.weight @ coarse.rho)),
+    )
+
+
+def _densities(grid: Grid, estimates: Mapping[str, Estimate]) -> dict[str, tuple[Vector, Vector]]:
+    """Return density curves of the coefficients and standard deviations."""
+    curves = {}
+    for i, name in enumerate(estimates):
+        e = estimates[name]
+        if e.sd is None or name in ("new_sample", "new_effect", "mean_r", "sampling_correlation"):
+            continue
+        if name.startswith("tau"):
+            x = np.linspace(0.0, e.value + 5 * e.sd, CURVE_POINTS)
+            curves[name] = x, grid.cdf_pdf(name, np.maximum(x, x[1] * 1e-6))[1]
+        else:
+            x = np.linspace(e.value - 4 * e.sd, e.value + 4 * e.sd, CURVE_POINTS)
+            mixture = NormalMixture.of(grid.weight, grid.mean[:, i], grid.cov[:, i, i])
+            curves[name] = x, mixture.cdf_pdf(x)[1]
+    return curves
+
+
+def _restrict(design: Design, problem: Problem, without: Sequence[str]) -> Problem:
+    columns = set(problem.columns)
+    zero: set[str] = set()
+    for name in without:
+        if name in design.coefficients:
+            columns.discard(design.coefficients.index(name))
+        elif name in design.factors:
+            columns -= set(design.factors[name])
+        elif name in ("tau_between", "tau_within", "tau"):
+            zero.add(name)
+        else:
+            raise ValueError(f"no parameter '{name}'; known: {', '.join(design.coefficients)}")
+    heterogeneity: Heterogeneity = problem.heterogeneity
+    if "tau" in zero or {"tau_between", "tau_within"} <= zero:
+        heterogeneity = "none"
+    elif "tau_between" in zero:
+        heterogeneity = "within" if problem.heterogeneity == "both" else "none"
+    elif "tau_within" in zero:
+        heterogeneity = "between"
+    return replace(problem, columns=tuple(sorted(columns)), heterogeneity=heterogeneity)
+
+
+def _evidence(problem: Problem, name: str) -> float:
+    if problem.heterogeneity == "none":
+        return point_loglik(problem)
+    return _refine(problem, name)[1].log_marginal_likelihood
+
+
+def _bayes_factors(
+    design: Design, problem: Problem, evidence: float, name: str
+) -> dict[str, float]:
+    """Return log Bayes factors of the full model against each parameter being zero."""
+    targets = [*design.coefficients, *(f for f, c in design.factors.items() if len(c) > 1)]
+    targets += ["tau_between", "tau_within", "tau"] if design.levels == 3 else ["tau_between"]
+    return {
+        target: evidence - _evidence(_restrict(design, problem, (target,)), name)
+        for target in targets
+    }

@@ -1,0 +1,308 @@
+"""From text cells to effect sizes: one reading of one table.
+
+All faults of a table are collected before the first is reported.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reanalysis.effect_sizes import composite_to_mean_z, fisher_z
+from reanalysis.row_checks import (
+    correlation_faults,
+    effect_faults,
+    oddities,
+    role_faults,
+    structure_faults,
+)
+from reanalysis.tables import DataError, TextTable, parse_number
+
+__all__ = ["Composites", "EffectTable", "Estimand", "Reading", "read_effects"]
+
+Vector = NDArray[np.float64]
+Estimand = Literal["mean", "composite"]
+Composites = Literal["collapse", "spread"]
+
+MISSING = frozenset({"", "NA"})
+NUMERIC_ROLES = (
+    "yi",
+    "vi",
+    "sei",
+    "ri",
+    "ni",
+    "n_averaged",
+    "composite_of",
+    "composite",
+    "n_measured",
+)
+COUNT_ROLES = ("n_averaged", "composite_of", "n_measured")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read.
+
+    Attributes
+    ----------
+    roles : mapping of str to str
+        Column of each role.
+    measure : str
+        metafor's code.
+    schema : mapping
+        Declared fields by name; empty for a bare CSV.
+    blanks : frozenset of str
+        Cells that count as missing.
+    decimal : str
+        Decimal mark.
+    missing : str
+        ``error`` or ``drop``.
+    intercorrelation : float
+        Correlation assumed among the effects of a composite.
+    estimand : str
+        ``mean`` or ``composite``.
+    composites : str
+        ``collapse`` or ``spread``.
+    """
+
+    roles: Mapping[str, str]
+    measure: str
+    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    blanks: frozenset[str] = MISSING
+    decimal: str = "."
+    missing: Literal["error", "drop"] = "error"
+    intercorrelation: float = 0.7
+    estimand: Estimand = "mean"
+    composites: Composites = "collapse"
+
+
+@dataclass(frozen=True, eq=False)
+class EffectTable:
+    """The effect sizes of a reading.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The source's columns, typed, with ``yi`` and ``vi``.
+    effects : pandas.DataFrame
+        Standard columns, see `reanalysis.dataset.Dataset`.
+    mixed : mapping of str to str
+        Columns that are numeric but for a few cells: the first such cell, in words.
+    notes : tuple of str
+        What was dropped or looks odd.
+    """
+
+    table: pd.DataFrame
+    effects: pd.DataFrame
+    mixed: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def read_effects(text: TextTable, reading: Reading) -> EffectTable:
+    """Turn text cells into effect sizes on the analysis scale.
+
+    Parameters
+    ----------
+    text : TextTable
+        The table as text.
+    reading : Reading
+        How to read it.
+
+    Returns
+    -------
+    EffectTable
+        Typed columns and effect sizes, in the order of the file.
+
+    Raises
+    ------
+    DataError
+        With every fault, each with its line and label.
+    """
+    roles = reading.roles
+    problems = role_faults(text, roles, reading.measure)
+    if problems:
+        raise DataError(problems)
+    table, mixed, problems = _typed(text, reading)
+    numbers, faults = _role_numbers(text, reading)
+    problems = list(dict.fromkeys(problems + faults))
+    bad = {problem.split(" ")[0] for problem in problems}
+    effects = _standard_columns(text, roles, numbers)
+    place = [f"{text.source}:{line}" for line in text.lines]
+    where = [f"{p} ('{n}')" if n else p for p, n in zip(place, effects["label"], strict=True)]
+    problems += [
+        f"{place[i]}: column '{roles['sample']}' is empty; every row needs its sample."
+        for i, sample in enumerate(effects["sample"])
+        if not sample
+    ]
+    keep = np.ones(len(where), dtype=bool)
+    if "ri" in roles:
+        ri = numbers["ri"].copy()
+        if "composite" in roles:
+            keep = _use_composites(ri, numbers["composite"], effects, reading.composites)
+        problems += correlation_faults(ri, numbers["ni"], where, roles, keep, reading.missing, bad)
+        _convert_correlations(ri, numbers["ni"], effects, keep, reading)
+    else:
+        effects["yi"] = numbers["yi"]
+        effects["vi"] = numbers["vi"] if "vi" in roles else numbers["sei"] ** 2
+        problems += effect_faults(numbers, where, roles, reading.measure, reading.missing, bad)
+    notes = []
+    lost = keep & ~np.isfinite(effects[["yi", "vi"]].to_numpy()).all(axis=1)
+    if reading.missing == "drop" and lost.any():
+        notes.append(f"{text.source}: {lost.sum()} rows without an effect size were left out.")
+    keep &= ~lost
+    problems += structure_faults(text, roles, effects, place)
+    if not problems and keep.sum() < 2:
+        problems.append(
+            f"{text.source}: {keep.sum()} usable rows; a meta-analysis needs at least two "
+            "effect sizes."
+        )
+    if problems:
+        raise DataError(problems)
+    effects = effects[keep].reset_index(drop=True)
+    notes += oddities(effects, text.source)
+    table = table[keep].reset_index(drop=True).assign(yi=effects["yi"], vi=effects["vi"])
+    return EffectTable(table, effects, mixed, tuple(notes))
+
+
+def _standard_columns(
+    text: TextTable, roles: Mapping[str, str], numbers: Mapping[str, Vector]
+) -> pd.DataFrame:
+    k = len(text.rows)
+
+    def names(role: str, default: Sequence[str]) -> Sequence[str]:
+        return text.column(roles[role]) if role in roles else default
+
+    def count(role: str) -> Vector:
+        return np.where(np.isnan(numbers[role]), 1.0, numbers[role]) if role in numbers else one
+
+    one = np.ones(k)
+    unknown = np.full(k, np.nan)
+    sample = names("sample", [str(i + 1) for i in range(k)])
+    return pd.DataFrame(
+        {
+            "yi": unknown,
+            "vi": unknown,
+            "ni": numbers.get("ni", unknown),
+            "sample": sample,
+            "label": names("label", names("study", sample)),
+            "effect": names("effect", [""] * k),
+            "n_averaged": count("n_averaged"),
+            "n_measured": numbers.get("n_measured", unknown),
+            "composite": count("composite_of"),
+            "line": text.lines,
+        }
+    )
+
+
+def _convert_correlations(
+    ri: Vector, ni: Vector, effects: pd.DataFrame, keep: NDArray[np.bool_], reading: Reading
+) -> None:
+    """Write Fisher's z and its variance, and the mean effect behind a composite."""
+    usable = keep & (np.abs(ri) < 1) & (ni > 3)
+    yi, vi = np.full(len(ri), np.nan), np.full(len(ri), np.nan)
+    yi[usable], vi[usable] = fisher_z(ri[usable], ni[usable])
+    of = effects["composite"].to_numpy()
+    convert = usable & (of > 1) & (reading.estimand == "mean")
+    if convert.any():
+        yi[convert], vi[convert] = composite_to_mean_z(
+            ri[convert], ni[convert], of[convert], reading.intercorrelation
+        )
+        if reading.composites == "collapse":
+            effects.loc[convert, "n_averaged"] = of[convert]
+    effects["yi"], effects["vi"] = yi, vi
+
+
+def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """Return the typed columns, the mixed columns and the cells that break the schema."""
+    blanks = reading.blanks
+    columns: dict[str, Any] = {}
+    mixed: dict[str, str] = {}
+    problems: list[str] = []
+    for name in text.header:
+        cells = text.column(name)
+        spec = reading.schema.get(name, {})
+        kind = spec.get("type", "any")
+        values: list[float] = []
+        bad: list[tuple[int, str]] = []
+        for line, cell in zip(text.lines, cells, strict=True):
+            if cell in blanks:
+                values.append(np.nan)
+                continue
+            try:
+                values.append(parse_number(cell, decimal=reading.decimal))
+            except ValueError as error:
+                values.append(np.nan)
+                bad.append((line, str(error)))
+        problems += _schema_faults(text, name, spec, blanks)
+        if kind in ("number", "integer"):
+            problems += [f"{text.source}:{line}: column '{name}': {why}." for line, why in bad]
+            columns[name] = values
+        elif kind == "any" and not bad and not np.isnan(values).all():
+            columns[name] = values
+        else:
+            filled = sum(cell not in blanks for cell in cells)
+            if kind == "any" and bad and len(bad) <= filled / 4:
+                mixed[name] = f"{text.source}:{bad[0][0]}: column '{name}': {bad[0][1]}"
+            columns[name] = [None if cell in blanks else cell for cell in cells]
+    return pd.DataFrame(columns), mixed, problems
+
+
+def _schema_faults(
+    text: TextTable, name: str, spec: Mapping[str, Any], blanks: frozenset[str]
+) -> list[str]:
+    rules = spec.get("constraints", {})
+    problems = []
+    for line, cell in zip(text.lines, text.column(name), strict=True):
+        if cell in blanks:
+            if rules.get("required"):
+                problems.append(f"{text.source}:{line}: column '{name}' is empty; it is required.")
+            continue
+        allowed = rules.get("enum")
+        if allowed and cell not in [str(value) for value in allowed]:
+            choices = ", ".join(map(str, allowed))
+            problems.append(
+                f"{text.source}:{line}: column '{name}': '{cell}' is not one of {choices}."
+            )
+    return problems
+
+
+def _role_numbers(text: TextTable, reading: Reading) -> tuple[dict[str, Vector], list[str]]:
+    numbers: dict[str, Vector] = {}
+    problems = []
+    roles = reading.roles
+    for role in NUMERIC_ROLES:
+        if role not in roles:
+            continue
+        column, values = roles[role], []
+        for line, cell in zip(text.lines, text.column(column), strict=True):
+            value = np.nan
+            if cell not in reading.blanks:
+                try:
+                    value = parse_number(cell, decimal=reading.decimal)
+                except ValueError as error:
+                    problems.append(f"{text.source}:{line}: column '{column}': {error}.")
+            if role in COUNT_ROLES and np.isfinite(value) and (value < 1 or value % 1):
+                problems.append(
+                    f"{text.source}:{line}: column '{column}': '{cell}' is not a count (1, 2, …)."
+                )
+            values.append(value)
+        numbers[role] = np.array(values)
+    return numbers, problems
+
+
+def _use_composites(
+    ri: Vector, composite: Vector, effects: pd.DataFrame, composites: Composites
+) -> NDArray[np.bool_]:
+    """Fill missing correlations from their sample's composite; collapse them to one row."""
+    keep = np.ones(len(ri), dtype=bool)
+    waiting = ~np.isfinite(ri) & np.isfinite(composite)
+    for _, rows in effects[waiting].groupby("sample", sort=False):
+        index = rows.index.to_numpy()
+        ri[index] = composite[index]
+        effects.loc[index, "composite"] = float(len(index))
+        if composites == "collapse":
+            keep[index[1:]] = False
+    return keep

@@ -1,0 +1,195 @@
+"""What can be wrong with the rows of a table; each check returns one line per fault."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reanalysis.effect_sizes import MEASURES
+from reanalysis.tables import TextTable
+
+__all__ = [
+    "correlation_faults",
+    "effect_faults",
+    "oddities",
+    "role_faults",
+    "structure_faults",
+]
+
+Vector = NDArray[np.float64]
+
+LARGEST_Z = 10.0
+VARIANCE_RATIO = 1e7
+
+
+def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list[str]:
+    """Columns that are not there, effect sizes or a measure that are not named."""
+    problems = []
+    for role, column in roles.items():
+        if column not in text.header:
+            near = get_close_matches(column, text.header, n=1, cutoff=0.5)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            problems.append(
+                f"{text.source}: no column '{column}' (wanted as {role}).{hint} "
+                f"Columns: {', '.join(text.header)}."
+            )
+    pairs = (("ri", "ni"), ("yi", "vi"), ("yi", "sei"))
+    if not any(all(role in roles for role in pair) for pair in pairs):
+        given = ", ".join(f"{role} = '{column}'" for role, column in roles.items()) or "none"
+        problems.append(
+            f"{text.source}: no effect sizes: name the columns of (ri, ni), (yi, vi) or (yi, sei) "
+            f"under [data.columns]; known so far: {given}. Columns: {', '.join(text.header)}."
+        )
+    elif not measure:
+        problems.append(
+            f"{text.source}: the measure of '{roles['yi']}' is not stated; set measure under "
+            f"[data], one of {', '.join(MEASURES)}."
+        )
+    if measure and measure not in MEASURES:
+        near = get_close_matches(measure.upper(), MEASURES, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        problems.append(
+            f"{text.source}: unknown measure '{measure}'.{hint} Measures: {', '.join(MEASURES)}."
+        )
+    return problems
+
+
+def correlation_faults(
+    ri: Vector,
+    ni: Vector,
+    where: Sequence[str],
+    roles: Mapping[str, str],
+    keep: NDArray[np.bool_],
+    missing: str,
+    bad: set[str],
+) -> list[str]:
+    """Correlations and sample sizes that have no Fisher z."""
+    problems = []
+    for i, place in enumerate(where):
+        if not keep[i]:
+            continue
+        known = place.split(" ")[0] + ":" in bad
+        if np.isnan(ri[i]) or np.isnan(ni[i]):
+            if missing == "error" and not known:
+                empty = roles["ri"] if np.isnan(ri[i]) else roles["ni"]
+                problems.append(
+                    f"{place}: column '{empty}' is empty; fill it in, or set missing = \"drop\" "
+                    "under [data]."
+                )
+            continue
+        if abs(ri[i]) >= 1:
+            hint = (
+                "1 has no Fisher z"
+                if abs(ri[i]) == 1
+                else f"write {ri[i] / 100:g} if it is a percentage"
+                if abs(ri[i]) <= 100
+                else "check the column"
+            )
+            problems.append(
+                f"{place}: {roles['ri']} is {ri[i]:g}; a correlation lies between -1 and 1 "
+                f"({hint})."
+            )
+        if ni[i] <= 3:
+            problems.append(
+                f"{place}: {roles['ni']} is {ni[i]:g}; Fisher's z needs a sample size above 3."
+            )
+        elif ni[i] % 1:
+            problems.append(
+                f"{place}: {roles['ni']} is {ni[i]:g}; a sample size is a whole number."
+            )
+    return problems
+
+
+def effect_faults(
+    numbers: Mapping[str, Vector],
+    where: Sequence[str],
+    roles: Mapping[str, str],
+    measure: str,
+    missing: str,
+    bad: set[str],
+) -> list[str]:
+    """Effect sizes or variances that are empty, not positive or impossible."""
+    role = "vi" if "vi" in roles else "sei"
+    word = "sampling variances" if role == "vi" else "standard errors"
+    yi, spread = numbers["yi"], numbers[role]
+    problems = []
+    for i, place in enumerate(where):
+        known = place.split(" ")[0] + ":" in bad
+        if np.isnan(yi[i]) or np.isnan(spread[i]):
+            if missing == "error" and not known:
+                empty = roles["yi"] if np.isnan(yi[i]) else roles[role]
+                problems.append(
+                    f"{place}: column '{empty}' is empty; fill it in, or set missing = \"drop\" "
+                    "under [data]."
+                )
+            continue
+        if spread[i] <= 0:
+            problems.append(f"{place}: {roles[role]} is {spread[i]:g}; {word} must be positive.")
+        if measure == "ZCOR" and abs(yi[i]) > LARGEST_Z:
+            problems.append(
+                f"{place}: {roles['yi']} is {yi[i]:g}; no correlation has a Fisher z beyond "
+                f"{LARGEST_Z:g}. Check the column."
+            )
+    return problems
+
+
+def structure_faults(
+    text: TextTable, roles: Mapping[str, str], effects: pd.DataFrame, place: Sequence[str]
+) -> list[str]:
+    """Duplicated effects, samples under two studies, inconsistent counts."""
+    problems = []
+    if "effect" in roles:
+        seen: dict[str, int] = {}
+        for i, name in enumerate(effects["effect"]):
+            if name in seen and name:
+                problems.append(
+                    f"{place[i]}: {roles['effect']} '{name}' is already in line "
+                    f"{text.lines[seen[name]]}; every effect needs its own."
+                )
+            seen.setdefault(name, i)
+    if "study" in roles and "sample" in roles and roles["study"] != roles["sample"]:
+        home: dict[str, str] = {}
+        for i, (sample, study) in enumerate(
+            zip(effects["sample"], text.column(roles["study"]), strict=True)
+        ):
+            if home.setdefault(sample, study) != study:
+                problems.append(
+                    f"{place[i]}: sample '{sample}' is under study '{study}' here and under "
+                    f"'{home[sample]}' before; give each study's samples their own names."
+                )
+    if "n_measured" in roles:
+        for sample, rows in effects.groupby("sample", sort=False):
+            counts = rows["n_measured"].dropna().unique()
+            if len(counts) > 1:
+                problems.append(
+                    f"{text.source}: sample '{sample!s}' has several values of "
+                    f"'{roles['n_measured']}'; it is one number per sample."
+                )
+            elif len(counts) == 1 and counts[0] < len(rows):
+                problems.append(
+                    f"{text.source}: sample '{sample!s}' reports {len(rows)} effects but "
+                    f"'{roles['n_measured']}' is {counts[0]:g}; it cannot be smaller."
+                )
+    return problems
+
+
+def oddities(effects: pd.DataFrame, source: str) -> list[str]:
+    """Name what is allowed but worth a look."""
+    notes = []
+    ratio = effects["vi"].max() / effects["vi"].min()
+    if ratio > VARIANCE_RATIO:
+        notes.append(
+            f"{source}: the largest sampling variance is {ratio:.2g} times the smallest; "
+            "check for standard errors or typing errors among them."
+        )
+    folded: dict[str, str] = {}
+    for sample in effects["sample"].unique():
+        key = " ".join(str(sample).casefold().split())
+        if folded.setdefault(key, sample) != sample:
+            notes.append(
+                f"{source}: samples '{folded[key]}' and '{sample}' differ only in case or spaces; "
+                "they are taken as two."
+            )
+    return notes
