@@ -1,0 +1,255 @@
+"""The factor by which each selection mechanism changes the likelihood of a sample.
+
+Every factor is an expectation over the sample's effect u, taken at a given number of nodes. All
+functions here take a batch of parameter values (`Points`), a layout of samples and that number,
+and return the log factor with shape (points, samples, weights). `likelihood` adds them up and
+chooses the number of nodes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from reanalysis.selection.data import Layout, Mechanism, SelectionData
+from reanalysis.selection.nodes import normal_nodes, trapezoid_nodes
+
+__all__ = ["Factor", "Points", "log_marginal", "mechanism_factors"]
+
+Vector = NDArray[np.float64]
+
+POSTERIOR_HALF_WIDTH = 7.5  # standard deviations; a normal leaves 6e-14 outside
+UNREPORTED_HALF_WIDTH = 13.0  # unreported effects can pull the integrand that far from the centre
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Parameter values at which a likelihood is wanted.
+
+    Attributes
+    ----------
+    data : SelectionData
+        The effects.
+    eta : numpy.ndarray of shape (S, k)
+        Expected effect of each row.
+    between, within : numpy.ndarray of shape (S,)
+        Standard deviations of the sample effects and within samples.
+    omega : numpy.ndarray of shape (R, J), or (S, J) if paired
+        Weights of the bins.
+    paired : bool
+        Whether `omega` belongs to the points one by one; otherwise all are combined.
+    """
+
+    data: SelectionData
+    eta: Vector
+    between: Vector
+    within: Vector
+    omega: Vector
+    paired: bool
+
+    def __post_init__(self) -> None:
+        """Check shapes and signs."""
+        count, k, bins = len(self.eta), self.data.k, self.data.bins.count
+        rows = count if self.paired else len(self.omega)
+        expected = {"eta": (count, k), "between": (count,), "within": (count,)}
+        for name, shape in {**expected, "omega": (rows, bins)}.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {shape}")
+        if np.any(self.between < 0) or np.any(self.within < 0):
+            raise ValueError("standard deviations must not be negative")
+        if not np.all(self.omega > 0):
+            raise ValueError("weights must be positive; take a small one such as 1e-6 for none")
+
+    def take(self, index: NDArray[np.intp], omega: Vector | None = None) -> "Points":
+        """Return some of the points, with other weights if given."""
+        if omega is None:
+            omega = self.omega[index] if self.paired else self.omega
+        return replace(
+            self,
+            eta=self.eta[index],
+            between=self.between[index],
+            within=self.within[index],
+            omega=omega,
+        )
+
+    @property
+    def row_variance(self) -> Vector:
+        """``s2_k``, shape (S, k)."""
+        return self.data.vi + self.within[:, None] ** 2 / self.data.n_averaged
+
+    def mix(self, tails: Vector) -> Vector:
+        """Return ``sum_b (omega_b - omega_{b+1}) tails_b`` with weights as the last axis."""
+        drops = self.omega[:, :-1] - self.omega[:, 1:]
+        if self.paired:
+            return np.einsum("scnb,sb->scn", tails, drops)[..., None]
+        return tails @ drops.T
+
+    @property
+    def last(self) -> Vector:
+        """The weights of the last bin, shaped to be added to `mix`."""
+        return self.omega[:, -1][:, None, None, None] if self.paired else self.omega[:, -1]
+
+
+Factor = Callable[[Points, Layout, int], Vector]
+
+
+def log_marginal(points: Points) -> tuple[Vector, Vector, Vector]:
+    """Return the log density without selection, and the sample effects' posterior.
+
+    Parameters
+    ----------
+    points : Points
+        Parameter values; the weights are not used.
+
+    Returns
+    -------
+    logdensity : numpy.ndarray of shape (S,)
+        ``log int N(u) prod_k f_k du``, summed over samples.
+    mean, sd : numpy.ndarray of shape (S, m)
+        Of each sample's effect given its rows.
+    """
+    data, s2 = points.data, points.row_variance
+    tau2 = points.between[:, None] ** 2
+    residual = data.yi - points.eta
+    total = np.add.reduceat(1 / s2, data.starts, axis=1)
+    score = np.add.reduceat(residual / s2, data.starts, axis=1)
+    spread = 1 + tau2 * total
+    variance = tau2 / spread
+    quadratic = np.sum(residual**2 / s2, axis=1) - np.sum(variance * score**2, axis=1)
+    log_determinant = np.sum(np.log(s2), axis=1) + np.sum(np.log(spread), axis=1)
+    logdensity = -0.5 * (data.k * np.log(2 * np.pi) + log_determinant + quadratic)
+    return logdensity, variance * score, np.sqrt(variance)
+
+
+def mechanism_factors(data: SelectionData) -> list[tuple[Layout, Factor]]:
+    """Return the samples and log factors that together make up the mechanism.
+
+    Parameters
+    ----------
+    data : SelectionData
+        The effects and their mechanism.
+
+    Returns
+    -------
+    list of (Layout, callable)
+        Groups without samples are left out.
+    """
+    unreported = Layout.of(np.flatnonzero(data.missing), data.starts, data.sizes)
+    table: dict[Mechanism, list[tuple[Layout, Factor]]] = {
+        "none": [],
+        "joint": _normalised(data, _all_survive),
+        "study": _normalised(data, _best_survives),
+        "thin": [*_normalised(data, _any_survives), (unreported, _log_unreported)],
+        "replace": [(data.whole, _log_replaced)],
+    }
+    return [(layout, factor) for layout, factor in table[data.mechanism] if layout.widths]
+
+
+def _normalised(data: SelectionData, seen: "_Seen") -> list[tuple[Layout, Factor]]:
+    """Return minus log P(seen); with one effect u only adds to the variance of the row."""
+
+    def single(points: Points, layout: Layout, count: int) -> Vector:
+        effects = np.zeros((len(points.eta), len(layout.clusters), 1))
+        s2 = points.row_variance + points.between[:, None] ** 2
+        return -np.log(seen(_Rows(points, layout, effects, s2))[:, :, 0])
+
+    def several(points: Points, layout: Layout, count: int) -> Vector:
+        nodes, weights = normal_nodes(count)
+        effects = points.between[:, None, None] * nodes
+        effects = np.repeat(effects, len(layout.clusters), axis=1)
+        rows = _Rows(points, layout, effects, points.row_variance)
+        return -np.log(np.einsum("n,scnr->scr", weights, seen(rows)))
+
+    return [(data.single, single), (data.multiple, several)]
+
+
+def _log_replaced(points: Points, layout: Layout, count: int) -> Vector:
+    """Return ``log E[1 / prod A_k(u) | y]``."""
+    # 1 / prod A_k grows to omega_min**-K in the tail, which moves the integrand outwards.
+    growth = len(layout.widths) * max(0.0, -float(np.log(points.omega.min())))
+    half_width = float(np.sqrt(POSTERIOR_HALF_WIDTH**2 + 2 * growth))
+    effects, weights = _posterior_nodes(points, layout, count, half_width)
+    seen = _all_survive(_Rows(points, layout, effects, points.row_variance))
+    return np.log(np.einsum("n,scnr->scr", weights, 1 / seen))
+
+
+def _log_unreported(points: Points, layout: Layout, count: int) -> Vector:
+    """Return ``log E[(1 - A(u))**(M - m) | y]``."""
+    effects, weights = _posterior_nodes(points, layout, count, UNREPORTED_HALF_WIDTH)
+    rows = _Rows(points, layout, effects, points.row_variance)
+    missing = points.data.missing[layout.clusters][:, None, None]
+    return np.log(np.einsum("n,scnr->scr", weights, (1 - _typical_survival(rows)) ** missing))
+
+
+def _posterior_nodes(
+    points: Points, layout: Layout, count: int, half_width: float
+) -> tuple[Vector, Vector]:
+    nodes, weights = trapezoid_nodes(count, half_width)
+    _, mean, sd = log_marginal(points)
+    return mean[:, layout.clusters, None] + sd[:, layout.clusters, None] * nodes, weights
+
+
+class _Rows:
+    """The rows of some samples, given the samples' effects at nodes, (points, samples, nodes)."""
+
+    def __init__(self, points: Points, layout: Layout, effects: Vector, s2: Vector) -> None:
+        self.points, self.layout, self.effects = points, layout, effects
+        self.location = points.eta[:, layout.rows, None] + effects[:, layout.owner]
+        self.sd = np.sqrt(s2[:, layout.rows, None])
+        self.sei = np.sqrt(points.data.vi[layout.rows])
+
+    def survival(self) -> Vector:
+        """``A_k(u)``, shape (points, rows, nodes, weights)."""
+        return self.points.last + self.points.mix(
+            _reached(self.points, self.location, self.sd, self.sei)
+        )
+
+
+_Seen = Callable[[_Rows], Vector]
+
+
+def _reached(points: Points, location: Vector, sd: Vector, sei: Vector) -> Vector:
+    """P(bin <= b), shape (points, rows, nodes, J - 1)."""
+    bins = points.data.bins
+    cutoffs = bins.cutoffs(sei)[:, None, :]
+    above = special.ndtr((location[..., None] - cutoffs) / sd[..., None])
+    if bins.two_sided:
+        above += special.ndtr((-location[..., None] - cutoffs) / sd[..., None])
+    return above
+
+
+def _all_survive(rows: _Rows) -> Vector:
+    return rows.layout.product(rows.survival())
+
+
+def _best_survives(rows: _Rows) -> Vector:
+    reached = _reached(rows.points, rows.location, rows.sd, rows.sei)
+    return rows.points.last + rows.points.mix(1 - rows.layout.product(1 - reached))
+
+
+def _any_survives(rows: _Rows) -> Vector:
+    # seen = A_1 + (1 - A_1) A_2 + ...: every term is positive, so nothing cancels.
+    survival = rows.survival()
+    first, *others = rows.layout.slices()
+    seen, unseen = survival[:, first].copy(), 1 - survival[:, first]
+    for part in others:
+        width = part.stop - part.start
+        seen[:, :width] += unseen[:, :width] * survival[:, part]
+        unseen[:, :width] *= 1 - survival[:, part]
+    missing = rows.points.data.missing[rows.layout.clusters][:, None, None]
+    if np.any(missing):
+        typical = np.minimum(_typical_survival(rows), 1 - 1e-16)
+        seen -= unseen * np.expm1(missing * np.log1p(-typical))
+    return seen
+
+
+def _typical_survival(rows: _Rows) -> Vector:
+    """``A(u)`` of an unreported effect, which has the mean eta and v of its sample's rows."""
+    points, data, clusters = rows.points, rows.points.data, rows.layout.clusters
+    eta = np.add.reduceat(points.eta, data.starts, axis=1) / data.sizes
+    vi = (np.add.reduceat(data.vi, data.starts) / data.sizes)[clusters]
+    location = eta[:, clusters, None] + rows.effects
+    sd = np.sqrt(vi[:, None] + points.within[:, None, None] ** 2)
+    return points.last + points.mix(_reached(points, location, sd, np.sqrt(vi)))
