@@ -1,0 +1,105 @@
+"""The hierarchical normal model in PyTensor, with the random effects integrated out.
+
+Writes ``d`` for a row's independent variance, ``e`` for its residual, ``h`` for its loading on
+the sample's deviation u ~ N(0, tau_between²) and, with an unknown sampling correlation rho,
+``s = sqrt(v)`` for its loading on the shared standardised error g ~ N(0, rho). By the matrix
+determinant lemma and the Woodbury identity a sample's log-likelihood needs only the sums
+``A = Σ h²/d``, ``B = Σ hs/d``, ``C = Σ s²/d``, ``R = Σ he/d``, ``S = Σ se/d``:
+
+    log|Σ| = Σ log d + log D                      D = (1 + t²A)(1 + rho C) - t² rho B²
+    e'Σ⁻¹e = Σ e²/d - [t²(1 + rho C)R² - 2 t² rho B R S + rho(1 + t²A)S²] / D
+
+with ``t = tau_between``. Without rho only A and R remain. Sums over rows use multiplication and
+``sum`` rather than a matrix product, which takes four times as long to compile.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.tensor import TensorVariable
+
+from reanalysis.builders.blocks import Blocks
+
+__all__ = ["hierarchical_data", "hierarchical_loglik"]
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+def hierarchical_data(blocks: Blocks) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays that enter the model as data.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Rows of the design.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Arrays of shape (k,), (k, p) for ``X`` and (m,) for ``log_jacobian``.
+    """
+    return {
+        "yi": blocks.yi,
+        "vi": blocks.vi,
+        "X": blocks.X,
+        "loading": blocks.loading,
+        "within": blocks.within,
+        "cluster": blocks.cluster.astype(np.int64),
+        "log_jacobian": blocks.log_jacobian,
+    }
+
+
+def hierarchical_loglik(
+    data: Mapping[str, TensorVariable], parameters: Mapping[str, TensorVariable]
+) -> TensorVariable:
+    """Return the log-likelihood of all samples, random effects integrated out.
+
+    Parameters
+    ----------
+    data : mapping of str to TensorVariable
+        The arrays of `hierarchical_data`.
+    parameters : mapping of str to TensorVariable
+        ``beta`` of shape (p,), ``tau_between``; ``tau_within`` with three levels;
+        ``sampling_correlation`` where it has a prior.
+
+    Returns
+    -------
+    TensorVariable
+        Scalar, with all normalising constants.
+    """
+    vi, loading, cluster = data["vi"], data["loading"], data["cluster"]
+    rho = parameters.get("sampling_correlation")
+    tau2 = parameters["tau_between"] ** 2
+    variance = vi if rho is None else (1 - rho) * vi
+    if "tau_within" in parameters:
+        variance = variance + parameters["tau_within"] ** 2 * data["within"]
+    precision = 1 / variance
+    residual = data["yi"] - (data["X"] * parameters["beta"]).sum(axis=1)
+
+    zeros = pt.zeros_like(data["log_jacobian"])
+
+    def by_sample(rows: TensorVariable) -> TensorVariable:
+        return pt.inc_subtensor(zeros[cluster], rows)
+
+    A = by_sample(loading**2 * precision)
+    R = by_sample(loading * residual * precision)
+    if rho is None:
+        determinant = 1 + tau2 * A
+        explained = tau2 * R**2 / determinant
+    else:
+        shared = pt.sqrt(vi)
+        B = by_sample(loading * shared * precision)
+        C = by_sample(vi * precision)
+        S = by_sample(shared * residual * precision)
+        determinant = (1 + tau2 * A) * (1 + rho * C) - tau2 * rho * B**2
+        explained = (
+            tau2 * (1 + rho * C) * R**2 - 2 * tau2 * rho * B * R * S + rho * (1 + tau2 * A) * S**2
+        ) / determinant
+    by_row = LOG_2PI + pt.log(variance) + residual**2 * precision
+    return (
+        data["log_jacobian"].sum()
+        - 0.5 * by_row.sum()
+        - 0.5 * (pt.log(determinant) - explained).sum()
+    )

@@ -1,0 +1,453 @@
+"""The NUTS engine: sample a model, check the gate, return a `Posterior`.
+
+nutpie samples by default, PyMC's own sampler on request. What the model integrates out (the
+random effects) is drawn afterwards from its exact conditional distribution.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Literal
+
+import numpy as np
+import nutpie
+import pymc as pm
+import xarray as xr
+from numpy.typing import NDArray
+from nutpie.compiled_pyfunc import from_pyfunc
+
+from reanalysis.builders import (
+    build_model,
+    coefficient_labels,
+    find_likelihood,
+    free_parameters,
+    model_data,
+    model_structure,
+)
+from reanalysis.builders.blocks import make_blocks
+from reanalysis.builders.compiled import CompiledModel, compile_model
+from reanalysis.design import Design, resolve_priors
+from reanalysis.priors import Prior
+from reanalysis.results import EngineError, Posterior
+from reanalysis.spec import ModelSpec
+from reanalysis.summaries import (
+    check_convergence,
+    make_estimates,
+    reported_draws,
+    summarise_draws,
+    summarise_effects,
+)
+
+__all__ = ["SamplerSettings", "fit_nuts"]
+
+Vector = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+PARAMETERS = (
+    "mu",
+    "beta",
+    "tau_between",
+    "tau_within",
+    "tau",
+    "between_share",
+    "sampling_correlation",
+)
+RETRY_TARGET = 0.99
+PROGRESS_EVERY = 100  # draws
+NODES = 41  # Gauss-Hermite nodes for the mean of tanh: error below 1e-8 for tau up to 1
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How to sample.
+
+    Attributes
+    ----------
+    sampler : str
+        ``nutpie``, or ``pymc`` for PyMC's own NUTS.
+    chains, tune, draws : int
+        Number of chains, and of tuning and kept draws of each.
+    target_accept : float
+        Acceptance rate that the step size is adapted to.
+    cores : int
+        Chains that run at a time. The draws do not depend on it.
+    """
+
+    sampler: Literal["nutpie", "pymc"] = "nutpie"
+    chains: int = 4
+    tune: int = 1000
+    draws: int = 1000
+    target_accept: float = 0.9
+    cores: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        if self.sampler not in ("nutpie", "pymc"):
+            raise ValueError(f"sampler must be 'nutpie' or 'pymc', not {self.sampler!r}")
+        for name in ("chains", "tune", "draws", "cores"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if not 0.5 <= self.target_accept < 1:
+            raise ValueError(f"target_accept must be in [0.5, 1), not {self.target_accept}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """Draws of the model's parameters, and the sampler's statistics, by chain and draw."""
+
+    parameters: dict[str, Vector]
+    statistics: dict[str, NDArray[np.generic]]
+
+
+_compiled: dict[tuple[object, ...], CompiledModel] = {}
+
+
+def fit_nuts(
+    design: Design,
+    spec: ModelSpec,
+    *,
+    settings: SamplerSettings | None = None,
+    seed: int = 2021,
+    progress: Progress | None = None,
+    priors: Mapping[str, Prior] | None = None,
+) -> Posterior:
+    """Sample the posterior of a model with the No-U-Turn sampler.
+
+    Parameters
+    ----------
+    design : Design
+        The arrays of one model.
+    spec : ModelSpec
+        Mechanism, sampling correlation and priors.
+    settings : SamplerSettings, optional
+        How to sample; four chains of 1000 tuning and 1000 kept draws by default.
+    seed : int
+        Same seed, same draws, whatever the number of cores.
+    progress : callable, optional
+        Called with the number of draws done and their total, tuning included; possibly from
+        another thread.
+    priors : mapping of str to Prior, optional
+        Resolved priors; by default those of `reanalysis.design.resolve_priors`.
+
+    Returns
+    -------
+    Posterior
+        Estimates, draws and diagnostics. When the gate fails twice (the second time with twice
+        the draws and a target acceptance of .99), ``diagnostics.passed`` is False and the
+        numbers are not results.
+
+    Raises
+    ------
+    EngineError
+        If the model has no likelihood here, a prior does not fit, or sampling cannot start.
+    KeyboardInterrupt
+        If interrupted; no draws are kept.
+    """
+    settings = SamplerSettings() if settings is None else settings
+    priors = resolve_priors(design, spec) if priors is None else priors
+    find_likelihood(spec)
+    if design.k < 2:
+        raise EngineError(f"the model needs at least 2 effect sizes; it has {design.k}.")
+
+    posterior = _attempt(design, spec, priors, settings, seed, 1, progress)
+    assert posterior.diagnostics is not None
+    if posterior.diagnostics.passed:
+        return posterior
+    longer = replace(
+        settings,
+        tune=2 * settings.tune,
+        draws=2 * settings.draws,
+        target_accept=max(settings.target_accept, RETRY_TARGET),
+    )
+    return _attempt(design, spec, priors, longer, seed, 2, progress)
+
+
+def _attempt(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    settings: SamplerSettings,
+    seed: int,
+    attempt: int,
+    progress: Progress | None,
+) -> Posterior:
+    sample = _sample_nutpie if settings.sampler == "nutpie" else _sample_pymc
+    samples = sample(design, spec, priors, settings, seed, progress)
+    draws = _complete(design, spec, priors, samples, np.random.default_rng([seed, attempt]))
+    table = summarise_draws(reported_draws(draws))
+    record = {
+        "sampler": settings.sampler,
+        "version": nutpie.__version__ if settings.sampler == "nutpie" else pm.__version__,
+        "chains": settings.chains,
+        "tune": settings.tune,
+        "draws": settings.draws,
+        "target_accept": settings.target_accept,
+        "seed": seed,
+        "attempts": attempt,
+    }
+    diagnostics = check_convergence(table, draws, (settings.chains, settings.draws), record)
+    draws.attrs = record
+    return Posterior(
+        "nuts",
+        make_estimates(table, on_r=["mean_r"]),
+        draws=draws,
+        effects=summarise_effects(draws, design),
+        diagnostics=diagnostics,
+    )
+
+
+def _sample_nutpie(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    settings: SamplerSettings,
+    seed: int,
+    progress: Progress | None,
+) -> _Samples:
+    structure = model_structure(design, spec, priors)
+    if structure not in _compiled:
+        _compiled[structure] = compile_model(build_model(design, spec, priors), PARAMETERS)
+    compiled = _compiled[structure]
+    data = compiled.arguments(model_data(design, spec, priors))
+
+    def make_logp() -> Callable[[Vector], tuple[float, Vector]]:
+        def logp(x: Vector) -> tuple[float, Vector]:
+            value, gradient = compiled.logp_and_gradient(x, *data)
+            return float(value), gradient
+
+        return logp
+
+    def make_expand(*_: int) -> Callable[[Vector], dict[str, Vector]]:
+        return lambda x: {"x": np.array(x)}
+
+    sampler = nutpie.sample(
+        from_pyfunc(
+            compiled.size,
+            make_logp,
+            make_expand,
+            [np.dtype("float64")],
+            [(compiled.size,)],
+            ["x"],
+            make_initial_point_fn=lambda seed: _start(design, priors, compiled, data, seed),
+        ),
+        chains=settings.chains,
+        tune=settings.tune,
+        draws=settings.draws,
+        target_accept=settings.target_accept,
+        cores=settings.cores,
+        seed=seed,
+        save_warmup=False,
+        progress_bar=False,
+        progress_callback=None if progress is None else _forward(progress),
+        blocking=False,
+    )
+    try:
+        trace = sampler.wait()
+    except RuntimeError as error:
+        raise EngineError(f"NUTS could not start or went astray: {error}") from error
+    except BaseException:
+        sampler.cancel()  # an interrupt must not leave chains running, nor return a partial trace
+        raise
+    x = trace["posterior"]["x"].to_numpy()
+    values = compiled.constrain(x.reshape(-1, compiled.size), *data)
+    shape = x.shape[:2]
+    parameters = {
+        name: value.reshape(shape + value.shape[1:])
+        for name, value in zip(compiled.names, values, strict=True)
+    }
+    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
+
+
+def _sample_pymc(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    settings: SamplerSettings,
+    seed: int,
+    progress: Progress | None,
+) -> _Samples:
+    total = settings.chains * (settings.tune + settings.draws)
+    done = 0
+
+    def count(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None and (done % PROGRESS_EVERY == 0 or done == total):
+            progress(done, total)
+
+    with _interrupts() as interrupted, build_model(design, spec, priors):
+        try:
+            trace = pm.sample(
+                nuts_sampler="pymc",
+                chains=settings.chains,
+                tune=settings.tune,
+                draws=settings.draws,
+                target_accept=settings.target_accept,
+                cores=settings.cores,
+                random_seed=seed,
+                progressbar=False,
+                quiet=True,
+                callback=count,
+                compute_convergence_checks=False,
+            )
+        except (ValueError, RuntimeError) as error:
+            if interrupted():  # an early interrupt surfaces as "Not enough samples"
+                raise KeyboardInterrupt from error
+            raise EngineError(f"NUTS could not start or went astray: {error}") from error
+    if interrupted():  # a late interrupt surfaces as a shorter trace
+        raise KeyboardInterrupt
+    posterior = trace["posterior"].dataset
+    parameters = {
+        name: posterior[name].to_numpy() for name in PARAMETERS if name in posterior.data_vars
+    }
+    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
+
+
+def _start(
+    design: Design,
+    priors: Mapping[str, Prior],
+    compiled: CompiledModel,
+    data: Sequence[NDArray[np.generic]],
+    seed: int,
+) -> Vector:
+    """Return a starting point: each parameter somewhere in the middle half of its prior."""
+    rng = np.random.default_rng(seed)
+    free = free_parameters(design, priors)
+    values = []
+    for name, shape in compiled.free:
+        quantiles = [float(prior.ppf(rng.uniform(0.25, 0.75))) for prior in free[name]]
+        values.append(np.reshape(quantiles, shape))
+    return compiled.unconstrain(*values, *data)
+
+
+def _statistics(statistics: xr.Dataset) -> dict[str, NDArray[np.generic]]:
+    """Return what the gate and the plots need, under ArviZ's names for both samplers."""
+    depth = "depth" if "depth" in statistics else "tree_depth"
+    names = {
+        "energy": "energy",
+        "diverging": "diverging",
+        "n_steps": "n_steps",
+        depth: "tree_depth",
+    }
+    return {ours: statistics[theirs].to_numpy() for theirs, ours in names.items()}
+
+
+def _complete(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    samples: _Samples,
+    rng: np.random.Generator,
+) -> xr.DataTree:
+    """Add what follows from the parameters: random effects, predictions, log densities."""
+    likelihood, blocks = find_likelihood(spec), make_blocks(design, spec)
+    sampled = samples.parameters
+    shape = sampled["tau_between"].shape
+    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in sampled.items()}
+    if "mu" in flat:
+        flat["beta"] = flat["mu"][:, None]
+    u, w = likelihood.draw_effects(blocks, flat, rng)
+
+    posterior = dict(sampled)
+    between = sampled["tau_between"]
+    total = sampled["tau"]
+    if "mu" in sampled:
+        new_sample = sampled["mu"] + between * rng.standard_normal(shape)
+        within = np.sqrt(np.maximum(total**2 - between**2, 0.0))
+        posterior["new_sample"] = new_sample
+        posterior["new_effect"] = new_sample + within * rng.standard_normal(shape)
+        if design.measure == "ZCOR":
+            posterior["mean_r"] = _mean_r(sampled["mu"], total)
+    posterior["u"] = u.reshape(*shape, -1)
+    theta = flat["beta"] @ design.X.T + u[:, design.cluster] + w
+    posterior["theta"] = theta.reshape(*shape, -1)
+
+    log_prior = {
+        name: priors[name].logpdf(sampled[name])
+        for name in free_parameters(design, priors)
+        if name in priors
+    }
+    if "beta" in sampled:
+        log_prior["beta"] = np.stack(
+            [
+                priors[name].logpdf(sampled["beta"][..., i])
+                for i, name in enumerate(design.coefficients)
+            ],
+            axis=-1,
+        )
+    loglik = likelihood.sample_loglik(blocks, flat).reshape(*shape, -1)
+    return _tree(
+        design,
+        {
+            "posterior": posterior,
+            "sample_stats": samples.statistics,
+            "log_prior": log_prior,
+            "log_likelihood": {"yi": loglik},
+        },
+    )
+
+
+def _mean_r(mu: Vector, tau: Vector) -> Vector:
+    """Return the mean of tanh over Normal(mu, tau²) for each draw."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    result = np.zeros_like(mu)
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        result += weight * np.tanh(mu + tau * node)
+    return result
+
+
+def _tree(design: Design, groups: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> xr.DataTree:
+    dims = {"beta": "coefficient", "u": "cluster", "theta": "effect", "yi": "cluster"}
+    labels = {
+        "coefficient": coefficient_labels(design),
+        "cluster": list(design.cluster_names),
+        "effect": list(design.row_names),
+    }
+    datasets = {}
+    for group, arrays in groups.items():
+        used = {dims[name] for name in arrays if name in dims}
+        chains, draws = next(iter(arrays.values())).shape[:2]
+        datasets[group] = xr.Dataset(
+            {
+                name: (("chain", "draw", dims[name]) if name in dims else ("chain", "draw"), array)
+                for name, array in arrays.items()
+            },
+            coords={
+                "chain": np.arange(chains),
+                "draw": np.arange(draws),
+                **{dim: labels[dim] for dim in sorted(used)},
+            },
+        )
+    return xr.DataTree.from_dict(datasets)
+
+
+def _forward(progress: Progress) -> Callable[[Sequence[object]], None]:
+    def callback(chains: Sequence[object]) -> None:
+        progress(
+            sum(chain.finished_draws for chain in chains),
+            sum(chain.total_draws for chain in chains),
+        )
+
+    return callback
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Remember an interrupt that a sampler swallows; only the main thread receives any."""
+    seen = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen = True
+        signal.default_int_handler(number, frame)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, handler) if main else None
+    try:
+        yield lambda: seen
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)

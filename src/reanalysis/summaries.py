@@ -1,0 +1,337 @@
+"""From draws to numbers: estimates, the convergence gate, LOO and prior sensitivity.
+
+The only file that calls ArviZ. Its defaults (89 % intervals, rounded numbers) are never used.
+Draws are stored as netCDF, through a temporary file, so that a file under its final name is
+always whole.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from reanalysis.design import Design
+from reanalysis.results import Diagnostics, Estimate
+
+__all__ = [
+    "EBFMI_MIN",
+    "ESS_MIN",
+    "RHAT_MAX",
+    "check_convergence",
+    "load_draws",
+    "loo",
+    "make_estimates",
+    "power_scaling",
+    "reported_draws",
+    "save_draws",
+    "summarise_draws",
+    "summarise_effects",
+]
+
+# The gate: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), doi:10.1214/20-BA1221.
+RHAT_MAX = 1.01
+ESS_MIN = 400.0
+EBFMI_MIN = 0.3
+
+LEVEL = 0.95
+
+
+def reported_draws(draws: xr.DataTree) -> xr.Dataset:
+    """Return the scalar quantities of a posterior under the names they are reported by.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        With a ``posterior`` group.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions ``chain`` and ``draw``. A variable with dimension ``coefficient`` becomes one
+        variable for each coefficient (``beta[late]``); those by ``cluster`` or ``effect`` are
+        left out: given these quantities they are independent draws, and need no gate of their own.
+    """
+    reported: dict[str, xr.DataArray] = {}
+    for name, values in draws["posterior"].data_vars.items():
+        if values.dims == ("chain", "draw"):
+            reported[str(name)] = values
+        elif values.dims == ("chain", "draw", "coefficient"):
+            for i, label in enumerate(values["coefficient"].values):
+                reported[f"{name}[{label}]"] = values.isel(coefficient=i, drop=True)
+    return xr.Dataset(reported)
+
+
+def summarise_draws(reported: xr.Dataset) -> pd.DataFrame:
+    """Return moments, quantiles and convergence statistics, one row per quantity.
+
+    Parameters
+    ----------
+    reported : xarray.Dataset
+        Scalar quantities with dimensions ``chain`` and ``draw``, as from `reported_draws`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``mean``, ``sd``, ``median``, ``lower``, ``upper`` (central 95 %),
+        ``mcse`` (Monte-Carlo standard error of the mean), ``rhat`` (rank-normalised, split),
+        ``ess_bulk``, ``ess_tail``; unrounded. All convergence statistics are NaN for a quantity
+        that has a draw that is not finite.
+    """
+    columns = ["mean", "sd", "lower", "upper", "mcse", "rhat", "ess_bulk", "ess_tail"]
+    finite = [name for name, values in reported.items() if np.all(np.isfinite(values))]
+    table = pd.DataFrame(np.nan, index=pd.Index(list(reported), name="parameter"), columns=columns)
+    if finite:
+        summary = azs.summary(
+            reported[finite], kind="all", ci_prob=LEVEL, ci_kind="eti", round_to="none"
+        ).rename(
+            columns={
+                "eti95_lb": "lower",
+                "eti95_ub": "upper",
+                "mcse_mean": "mcse",
+                "r_hat": "rhat",
+            }
+        )
+        # ArviZ keeps the order of the variables; its row labels are display text.
+        table.loc[finite, columns] = summary[columns].to_numpy(float)
+    table.insert(2, "median", [float(np.median(values)) for values in reported.values()])
+    return table
+
+
+def make_estimates(table: pd.DataFrame, on_r: Sequence[str] = ()) -> dict[str, Estimate]:
+    """Return the rows of `summarise_draws` as estimates.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `summarise_draws`.
+    on_r : sequence of str
+        Quantities on the correlation scale.
+
+    Returns
+    -------
+    dict of str to Estimate
+        Mean, sd, median, central 95 % interval; the numerical error is the Monte-Carlo standard
+        error of the mean.
+    """
+    estimates = {}
+    for name, row in zip(table.index, table.to_dict("records"), strict=True):
+        estimates[name] = Estimate(
+            name,
+            row["mean"],
+            sd=row["sd"],
+            lower=row["lower"],
+            upper=row["upper"],
+            level=LEVEL,
+            median=row["median"],
+            numerical_error=row["mcse"],
+            scale="r" if name in on_r else "analysis",
+        )
+    return estimates
+
+
+def check_convergence(
+    table: pd.DataFrame,
+    draws: xr.DataTree,
+    requested: tuple[int, int],
+    sampler: Mapping[str, str | int | float],
+) -> Diagnostics:
+    """Put a sampled posterior through the convergence gate.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `summarise_draws`.
+    draws : xarray.DataTree
+        With groups ``posterior`` and ``sample_stats`` (``diverging``, ``energy``).
+    requested : tuple of int
+        Chains, and draws of each, that were asked for.
+    sampler : mapping
+        What sampled it, for the record.
+
+    Returns
+    -------
+    Diagnostics
+        Every threshold that does not hold is named in ``failures``.
+    """
+    statistics = draws["sample_stats"].dataset
+    divergences = int(statistics["diverging"].sum())
+    ebfmi = azs.bfmi(
+        statistics["energy"].transpose("chain", "draw").to_numpy(), chain_axis=0, draw_axis=1
+    )
+    size = tuple(draws["posterior"].sizes[dim] for dim in ("chain", "draw"))
+    rhat, bulk, tail = table["rhat"].max(), table["ess_bulk"].min(), table["ess_tail"].min()
+    ebfmi_min = float(np.min(ebfmi))
+
+    failures = []
+    if size != requested:
+        failures.append(
+            f"{size[0]} x {size[1]} draws instead of the requested {requested[0]} x {requested[1]}"
+        )
+    wild = table.index[~np.isfinite(table).all(axis=1)]
+    if len(wild):
+        failures.append(f"{', '.join(wild)}: draws that are not finite, or that never move")
+    # Negated comparisons: a NaN must fail.
+    if not rhat <= RHAT_MAX:
+        failures.append(f"R-hat {rhat:.3f} of {table['rhat'].idxmax()} is above {RHAT_MAX}")
+    for kind, smallest in (("bulk", bulk), ("tail", tail)):
+        if not smallest >= ESS_MIN:
+            worst = table[f"ess_{kind}"].idxmin()
+            failures.append(f"{kind} ESS {smallest:.0f} of {worst} is below {ESS_MIN:.0f}")
+    if divergences:
+        failures.append(f"{divergences} divergent transitions")
+    if not ebfmi_min >= EBFMI_MIN:
+        failures.append(f"E-BFMI {ebfmi_min:.2f} is below {EBFMI_MIN}")
+    return Diagnostics(
+        float(rhat),
+        float(bulk),
+        float(tail),
+        divergences,
+        ebfmi_min,
+        not failures,
+        tuple(failures),
+        table[["rhat", "ess_bulk", "ess_tail", "mcse"]],
+        sampler,
+    )
+
+
+def summarise_effects(draws: xr.DataTree, design: Design) -> pd.DataFrame:
+    """Return the shrinkage estimate of each true effect.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        With ``theta`` by ``effect`` in the ``posterior`` group.
+    design : Design
+        Gives row names, samples and printed effects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``row``, ``sample``, ``yi``, ``mean``, ``sd``, ``lower``, ``upper`` (central 95 %).
+    """
+    theta = draws["posterior"]["theta"].transpose("effect", "chain", "draw").to_numpy()
+    theta = theta.reshape(design.k, -1)
+    lower, upper = np.quantile(theta, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return pd.DataFrame(
+        {
+            "row": design.row_names,
+            "sample": [design.cluster_names[j] for j in design.cluster],
+            "yi": design.yi,
+            "mean": theta.mean(axis=1),
+            "sd": theta.std(axis=1, ddof=1),
+            "lower": lower,
+            "upper": upper,
+        }
+    )
+
+
+def loo(draws: xr.DataTree) -> azs.utils.ELPDData:
+    """Return leave-one-sample-out cross-validation by Pareto-smoothed importance sampling.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        With a ``log_likelihood`` group by ``cluster``.
+
+    Returns
+    -------
+    arviz_stats.utils.ELPDData
+        ``elpd``, ``se``, ``p`` and, by sample, ``elpd_i`` and ``pareto_k``; a Pareto k above
+        ``good_k`` means that leaving out that sample needs a refit.
+    """
+    with _quiet():
+        return azs.loo(draws, var_name="yi", pointwise=True)
+
+
+def power_scaling(draws: xr.DataTree, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return how much each quantity moves when prior or likelihood is raised to a power.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        With groups ``posterior``, ``log_prior`` and ``log_likelihood``.
+    names : sequence of str, optional
+        Posterior variables; by default the parameters, which are those with a prior.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``prior``, ``likelihood`` (sensitivity; above 0.05 is worth a look) and
+        ``diagnosis``; one row per quantity (Kallioinen et al. 2024,
+        doi:10.1007/s11222-023-10366-5).
+    """
+    names = list(draws["log_prior"].data_vars) if names is None else list(names)
+    with _quiet():
+        return azs.psense_summary(draws, var_names=names, round_to=15)
+
+
+def save_draws(draws: xr.DataTree, path: Path) -> None:
+    """Write draws as netCDF; a file of that name is whole, old or new, at any time.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        As from `reanalysis.nuts.fit_nuts`.
+    path : pathlib.Path
+        File to write, usually ``fits/<model>.nc``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    compress = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding = {
+        group.path: {
+            name: compress for name, values in group.data_vars.items() if values.dtype.kind == "f"
+        }
+        for group in draws.subtree
+    }
+    try:
+        draws.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_draws(path: Path) -> xr.DataTree:
+    """Read draws that `save_draws` wrote.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The netCDF file.
+
+    Returns
+    -------
+    xarray.DataTree
+        Fully in memory; the file is closed.
+
+    Raises
+    ------
+    OSError
+        If the file is missing, truncated or not netCDF.
+    """
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        return tree.load()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep ArviZ's advice to the log out of the report's way: its tables say the same."""
+    logger = logging.getLogger("arviz_stats")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
