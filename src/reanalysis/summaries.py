@@ -266,9 +266,10 @@ def power_scaling(draws: xr.DataTree, names: Sequence[str] | None = None) -> pd.
         ``diagnosis``; one row per quantity (Kallioinen et al. 2024,
         doi:10.1007/s11222-023-10366-5).
     """
-    names = list(draws["log_prior"].data_vars) if names is None else list(names)
+    if names is None:
+        names = [str(name) for name in draws["log_prior"].data_vars]
     with _quiet():
-        return azs.psense_summary(draws, var_names=names, round_to=15)
+        return azs.psense_summary(draws, var_names=list(names), round_to=15)
 
 
 def save_draws(draws: xr.DataTree, path: Path) -> None:

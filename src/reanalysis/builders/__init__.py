@@ -202,16 +202,16 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
                 f"the prior {priors[name]} of '{name}' reaches outside [{lower:g}, {upper:g}]."
             )
     groups = _families(design, priors)
+    free: dict[str, tuple[Prior, ...]] = {}
     if design.coefficients == ("mu",):
-        free = {"mu": (priors["mu"],)}
+        free["mu"] = (priors["mu"],)
     else:
-        free = {
-            "beta" if len(groups) == 1 else f"beta_{family}": tuple(
-                priors[design.coefficients[i]] for i in members
-            )
-            for family, members in groups.items()
-        }
-    return free | {name: (priors[name],) for name in names}
+        for family, members in groups.items():
+            name = "beta" if len(groups) == 1 else f"beta_{family}"
+            free[name] = tuple(priors[design.coefficients[i]] for i in members)
+    for name in names:
+        free[name] = (priors[name],)
+    return free
 
 
 def model_data(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) -> Data:

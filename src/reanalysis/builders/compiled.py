@@ -124,10 +124,5 @@ def _input(variable: pt.TensorVariable) -> pt.TensorVariable:
     return pt.tensor(variable.name, dtype=variable.dtype, shape=(None,) * variable.ndim)
 
 
-def _interpreted(
-    inputs: list[pt.TensorVariable], outputs: pt.TensorVariable | list[pt.TensorVariable]
-) -> Callable[..., list[Vector]]:
-    function: Callable[..., list[Vector]] = pytensor.function(
-        inputs, outputs, mode=INTERPRETED, on_unused_input="ignore"
-    )
-    return function
+def _interpreted(inputs: list[pt.TensorVariable], outputs: object) -> pytensor.compile.Function:
+    return pytensor.function(inputs, outputs, mode=INTERPRETED, on_unused_input="ignore")
