@@ -63,8 +63,9 @@ def test_two_level_reml_agrees_with_metafor(name: str) -> None:
     row = expected["REML_z"]
     mu = fit.estimates["mu"]
     assert [mu.value, mu.sd] == pytest.approx([row["beta"], row["se"]], rel=RTOL)
-    assert mu.p == pytest.approx(row["pval"], rel=RTOL, abs=1e-8)
-    assert fit.tau2_between == pytest.approx(expected["tau2"], rel=RTOL, abs=1e-9)
+    assert mu.p == pytest.approx(row["pval"], rel=7e-4)  # 22 times the tolerance of z
+    # metafor stops at a step of 1e-5 in tau2, which is 1.2e-4 of the value for molloy2014.
+    assert fit.tau2_between == pytest.approx(expected["tau2"], rel=2e-4, abs=1e-9)
     assert fit.loglik == pytest.approx(expected["logLik_REML"], abs=1e-6)
     assert fit.i2_total == pytest.approx(expected["I2"], rel=RTOL)
     assert (fit.boundary == ("tau_between",)) == (expected["tau2"] == 0)

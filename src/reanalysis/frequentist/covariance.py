@@ -103,6 +103,35 @@ class Structure:
             return RankTwoBlocks(self, between, within)
         return RankOneBlocks(self, between, within)
 
+    def blocks(self, tau2: Vector) -> list[tuple[NDArray[np.intp], Vector]]:
+        """Return the covariance blocks themselves, samples of one size together.
+
+        Parameters
+        ----------
+        tau2 : numpy.ndarray of shape (c,)
+            Variance components in the order of `components`.
+
+        Returns
+        -------
+        list of (rows, blocks)
+            Row numbers of shape (g, n) and covariance blocks of shape (g, n, n).
+        """
+        between = 0.0 if self.shared is None else float(tau2[self.shared])
+        within = 0.0 if self.own is None else float(tau2[self.own])
+        return [
+            (rows, V + between + _diagonal(within * self.shares[rows]))
+            for rows, V in self.given or self._sampling_blocks()
+        ]
+
+    def _sampling_blocks(self) -> list[tuple[NDArray[np.intp], Vector]]:
+        groups = []
+        for rows in _rows_by_size(self.starts, self.sizes):
+            sei = np.sqrt(self.vi[rows])
+            rho = self.rho[rows[:, :1]][:, :, None]
+            V = rho * sei[:, :, None] * sei[:, None, :] + _diagonal((1 - rho[:, 0]) * sei**2)
+            groups.append((rows, V))
+        return groups
+
     def cluster_sums(self, rows: Vector) -> Vector:
         """Return sums over the rows of each sample, along the last axis."""
         return np.add.reduceat(rows, self.starts, axis=-1)
@@ -172,11 +201,19 @@ def _blocks_by_size(
     V: Vector, starts: NDArray[np.intp], sizes: NDArray[np.intp]
 ) -> tuple[tuple[NDArray[np.intp], Vector], ...]:
     """Group the diagonal blocks of V by size, so that each group is one batched operation."""
-    groups = []
-    for size in np.unique(sizes):
-        rows = starts[sizes == size][:, None] + np.arange(size)
-        groups.append((rows, V[rows[:, :, None], rows[:, None, :]]))
-    return tuple(groups)
+    return tuple(
+        (rows, V[rows[:, :, None], rows[:, None, :]]) for rows in _rows_by_size(starts, sizes)
+    )
+
+
+def _rows_by_size(starts: NDArray[np.intp], sizes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the row numbers of the samples, one (g, n) array per size n."""
+    return [starts[sizes == size][:, None] + np.arange(size) for size in np.unique(sizes)]
+
+
+def _diagonal(values: Vector) -> Vector:
+    """Return diagonal matrices, shape (g, n, n), for values of shape (g, n)."""
+    return values[:, :, None] * np.eye(values.shape[1])
 
 
 class RankOneBlocks:
@@ -290,7 +327,7 @@ class DenseBlocks:
         self.k = len(structure.vi)
         for rows, V in structure.given:
             size = rows.shape[1]
-            blocks = V + between + within * structure.shares[rows][:, :, None] * np.eye(size)
+            blocks = V + between + _diagonal(within * structure.shares[rows])
             try:
                 factors = np.linalg.cholesky(blocks)
             except np.linalg.LinAlgError as error:

@@ -10,6 +10,7 @@ covariance; it splits over the levels. The *Q-based* I2 is ``(Q - df) / Q``.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.frequentist.distributions import chi2_sf
@@ -42,6 +43,22 @@ class Heterogeneity:
     between: float
     within: float
     q_based: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Every figure with the formula it follows."""
+        ratio = "tau2 / (sum of tau2 + typical sampling variance)"
+        rows = [
+            ("Q", self.q, "sum of squared residuals weighted by the inverse sampling covariance"),
+            ("Q df", self.q_df, "k - p"),
+            ("Q p", self.q_p, "chi-square, upper tail"),
+            ("typical sampling variance", self.typical_variance, "(k - p) / tr(P)"),
+            ("I2 total", self.total, f"{ratio}, percent"),
+            ("I2 between samples", self.between, f"{ratio}, percent"),
+            ("I2 within samples", self.within, f"{ratio}, percent"),
+            ("I2 from Q", self.q_based, "max(0, (Q - df) / Q), percent"),
+        ]
+        return pd.DataFrame(rows, columns=["quantity", "value", "formula"])
 
 
 def describe_heterogeneity(likelihood: Likelihood, tau2: NDArray[np.float64]) -> Heterogeneity:

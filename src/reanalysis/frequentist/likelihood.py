@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 Method = Literal["REML", "ML"]
 
 LOG_2PI = float(np.log(2 * np.pi))
+NONE: Vector = np.empty(0)
 RANK_TOLERANCE = 1e-10  # relative to the column's own length, after its predecessors are removed
 
 
@@ -34,8 +35,8 @@ class Evaluation:
         The variance components.
     loglik : float
         Restricted (REML) or full (ML) log-likelihood.
-    coef, vcov : numpy.ndarray of shape (p,) and (p, p)
-        Generalised least-squares coefficients and their covariance.
+    gamma, inverse : numpy.ndarray of shape (p,) and (p, p)
+        Generalised least-squares coefficients of the orthonormal basis, and their covariance.
     rss : float
         Residual sum of squares weighted by the inverse covariance.
     gradient : numpy.ndarray of shape (c,)
@@ -46,8 +47,8 @@ class Evaluation:
 
     tau2: Vector
     loglik: float
-    coef: Vector
-    vcov: Vector
+    gamma: Vector
+    inverse: Vector
     rss: float
     gradient: Vector
     hessian: Vector
@@ -64,19 +65,19 @@ class Likelihood:
         Covariance blocks.
     yi : numpy.ndarray of shape (k,)
         Effect-size estimates.
-    basis : numpy.ndarray of shape (p, k)
-        Orthonormal basis of the columns of X, as rows. With it the restricted likelihood has no
-        ``log|X'X|`` term, and badly scaled moderators cost no digits.
-    triangle : numpy.ndarray of shape (p, p)
-        ``X = basis' @ triangle``.
+    rows : numpy.ndarray of shape (p + 2, k)
+        An orthonormal basis of the columns of X, then `yi`, then ones. With this basis the
+        restricted likelihood has no ``log|X'X|`` term, and badly scaled moderators cost no digits.
+    back : numpy.ndarray of shape (p, p)
+        Turns coefficients of the basis into those of X: ``X @ back`` is the basis.
     method : str
         ``REML`` or ``ML``.
     """
 
     structure: Structure
     yi: Vector
-    basis: Vector
-    triangle: Vector
+    rows: Vector
+    back: Vector
     method: Method
 
     @property
@@ -87,7 +88,16 @@ class Likelihood:
     @property
     def p(self) -> int:
         """Number of coefficients."""
-        return len(self.basis)
+        return len(self.back)
+
+    @property
+    def basis(self) -> Vector:
+        """Orthonormal basis of the columns of X, shape (p, k)."""
+        return self.rows[: self.p]
+
+    def coefficients(self, evaluation: Evaluation) -> tuple[Vector, Vector]:
+        """Return the coefficients of X, shape (p,), and their covariance, shape (p, p)."""
+        return self.back @ evaluation.gamma, self.back @ evaluation.inverse @ self.back.T
 
     def at(self, tau2: Vector, *, derivatives: bool = False) -> Evaluation:
         """Evaluate the log-likelihood.
@@ -106,28 +116,21 @@ class Likelihood:
         """
         covariance = self.structure.covariance(tau2)
         p = self.p
-        stacked = np.vstack([self.basis, self.yi, np.ones(self.k)]) if derivatives else None
-        solved = covariance.solve(np.vstack([self.basis, self.yi]) if stacked is None else stacked)
-        wx, wy = solved[:p], solved[p]
-        a = wx @ self.basis.T
-        factor = np.linalg.cholesky(a)
-        inverse = np.linalg.inv(a)
-        gamma = inverse @ (wx @ self.yi)
-        residual = self.yi - gamma @ self.basis
-        e = wy - gamma @ wx
-        rss = float(residual @ e)
+        solved = covariance.solve(self.rows if derivatives else self.rows[: p + 1])
+        wx = solved[:p]
+        # One product gives X'WX and X'Wy, and in its last row y'WX and y'Wy.
+        gram = solved[: p + 1] @ self.rows[: p + 1].T
+        inverse = np.linalg.inv(gram[:p, :p])
+        gamma = inverse @ gram[:p, p]
+        e = solved[p] - gamma @ wx
+        rss = float((self.yi - gamma @ self.basis) @ e)
         loglik = -0.5 * (self.k * LOG_2PI + covariance.logdet + rss)
         if self.method == "REML":
-            loglik += 0.5 * p * LOG_2PI - float(np.sum(np.log(np.diagonal(factor))))
-        back = np.linalg.inv(self.triangle)
-        coef, vcov = back @ gamma, back @ inverse @ back.T
-        if stacked is None:
-            empty = np.empty(0)
-            return Evaluation(tau2, loglik, coef, vcov, rss, empty, empty, empty)
-        gradient, hessian, information = self._derivatives(
-            covariance, wx, solved[p + 1], e, inverse
-        )
-        return Evaluation(tau2, loglik, coef, vcov, rss, gradient, hessian, information)
+            loglik += 0.5 * (p * LOG_2PI + float(np.linalg.slogdet(inverse)[1]))
+        if not derivatives:
+            return Evaluation(tau2, loglik, gamma, inverse, rss, NONE, NONE, NONE)
+        derived = self._derivatives(covariance, wx, solved[p + 1], e, inverse)
+        return Evaluation(tau2, loglik, gamma, inverse, rss, *derived)
 
     def _derivatives(
         self, covariance: Covariance, wx: Vector, w1: Vector, e: Vector, inverse: Vector
@@ -139,51 +142,47 @@ class Likelihood:
         expected information tr(P S_i P S_j) / 2, and the Hessian is the information minus
         e'S_i P S_j e. ML has W for P in the traces.
         """
-        s = self.structure
+        s, p = self.structure, self.p
         c = len(s.components)
-        outer: list[Vector] = [np.empty(0)] * c  # X'W S_i W X
-        trace = np.empty(c)  # tr(W S_i)
-        traces = np.empty((c, c))  # tr(W S_i W S_j)
-        middle = np.empty((c, c, self.p, self.p))  # X'W S_i W S_j W X
-        cross: list[Vector] = [np.empty(0)] * c  # X'W S_i e
-        square = np.empty(c)  # e'S_i e
-        forms = np.empty((c, c))  # e'S_i W S_j e
+        outer = np.empty((c, p, p))  # X'W S_i W X
+        middle = np.empty((c, c, p, p))  # X'W S_i W S_j W X
+        trace, square = np.empty(c), np.empty(c)  # tr(W S_i), e'S_i e
+        traces, forms = np.empty((c, c)), np.empty((c, c))  # tr(W S_i W S_j), e'S_i W S_j e
+        cross = np.empty((c, p))  # X'W S_i e
+        both = np.vstack([wx, e])
         if s.shared is not None:
             b = s.shared
-            sums = s.cluster_sums(np.vstack([wx, w1, e]))
-            q, ones, f = sums[:-2], sums[-2], sums[-1]
-            outer[b], cross[b] = q @ q.T, q @ f
-            trace[b], square[b] = np.sum(ones), f @ f
-            traces[b, b], forms[b, b] = ones @ ones, (f * f) @ ones
-            middle[b, b] = (q * ones) @ q.T
+            sums = s.cluster_sums(both)
+            ones = s.cluster_sums(w1)
+            q, f = sums[:p], sums[p]
+            products = sums @ sums.T
+            outer[b], cross[b], square[b] = products[:p, :p], products[:p, p], products[p, p]
+            weighted = (sums * ones) @ sums.T
+            middle[b, b], forms[b, b] = weighted[:p, :p], weighted[p, p]
+            trace[b], traces[b, b] = ones.sum(), ones @ ones
         if s.own is not None:
             w = s.own
-            weighted = s.shares * np.vstack([wx, e])
-            solved = covariance.solve(weighted)
-            outer[w], cross[w] = weighted[:-1] @ wx.T, wx @ weighted[-1]
-            trace[w], square[w] = s.shares @ covariance.diagonal(), weighted[-1] @ e
+            scaled = s.shares * both
+            products = scaled @ both.T
+            outer[w], cross[w], square[w] = products[:p, :p], products[:p, p], products[p, p]
+            weighted = scaled @ covariance.solve(scaled).T
+            middle[w, w], forms[w, w] = weighted[:p, :p], weighted[p, p]
+            trace[w] = s.shares @ covariance.diagonal()
             traces[w, w] = covariance.weighted_norm(s.shares)
-            forms[w, w] = weighted[-1] @ solved[-1]
-            middle[w, w] = weighted[:-1] @ solved[:-1].T
             if s.shared is not None:
-                mixed = s.cluster_sums(weighted * w1)
-                traces[b, w] = traces[w, b] = np.sum(s.shares * w1 * w1)
-                forms[b, w] = forms[w, b] = f @ mixed[-1]
-                middle[b, w] = q @ mixed[:-1].T
+                mixed = s.cluster_sums(scaled * w1)
+                traces[b, w] = traces[w, b] = s.shares @ (w1 * w1)
+                forms[b, w] = forms[w, b] = f @ mixed[p]
+                middle[b, w] = q @ mixed[:p].T
                 middle[w, b] = middle[b, w].T
-        gradient, information = np.empty(c), np.empty((c, c))
-        for i in range(c):
-            gradient[i] = 0.5 * (square[i] - trace[i])
-            if self.method == "REML":
-                gradient[i] += 0.5 * np.sum(inverse * outer[i])
-            for j in range(c):
-                information[i, j] = traces[i, j]
-                if self.method == "REML":
-                    information[i, j] -= 2.0 * np.sum(inverse * middle[i, j])
-                    information[i, j] += np.sum((inverse @ outer[i]) * (inverse @ outer[j]).T)
-                forms[i, j] -= cross[i] @ inverse @ cross[j]
-        information *= 0.5
-        return gradient, information - forms, information
+        if self.method == "REML":
+            left = inverse @ outer
+            trace -= np.trace(left, axis1=1, axis2=2)
+            traces -= 2.0 * (middle.reshape(c, c, -1) @ inverse.ravel())
+            traces += left.reshape(c, -1) @ left.transpose(0, 2, 1).reshape(c, -1).T
+        information = 0.5 * traces
+        forms -= cross @ inverse @ cross.T
+        return 0.5 * (square - trace), information - forms, information
 
 
 def make_likelihood(design: Design, rho: float, method: Method) -> Likelihood:
@@ -225,7 +224,7 @@ def make_likelihood(design: Design, rho: float, method: Method) -> Likelihood:
     return Likelihood(
         structure=make_structure(design, rho),
         yi=design.yi,
-        basis=np.ascontiguousarray(basis.T),
-        triangle=triangle,
+        rows=np.vstack([basis.T, design.yi, np.ones(design.k)]),
+        back=np.linalg.inv(triangle),
         method=method,
     )

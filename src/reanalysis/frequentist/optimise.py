@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from reanalysis.frequentist.likelihood import Evaluation, Likelihood
 
-__all__ = ["Optimum", "maximise", "maximise_from"]
+__all__ = ["Optimum", "climb", "maximise"]
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-STEP_TOLERANCE = 1e-9  # Newton converges quadratically: the step after this one is below 1e-15
+STEP_TOLERANCE = 1e-6  # Newton converges quadratically: the error after such a step is near 1e-12
 FLAT = 1e-12  # smallest relative fall of the log-likelihood that is not rounding
 MAX_STEPS = 100
+SAME = 0.1  # two climbs this close (relative) are on the same hill
 SHARES = (0.95, 0.5, 0.05)  # of the first component in the total, for the starting points
 SCALES = (0.1, 1.0, 10.0)  # times the moment estimate of the total
 
@@ -35,7 +36,7 @@ class Optimum:
     evaluation : Evaluation
         Likelihood with derivatives at the end point.
     converged : bool
-        Whether the last step was below the tolerance.
+        Whether it is a stationary point, or a point of the boundary that no step improves.
     """
 
     evaluation: Evaluation
@@ -43,7 +44,7 @@ class Optimum:
 
 
 def maximise(likelihood: Likelihood, *, free: Mask | None = None) -> Optimum:
-    """Return the global maximum among all starting points and all edges.
+    """Return the best maximum over all starting points and all edges.
 
     Parameters
     ----------
@@ -61,30 +62,21 @@ def maximise(likelihood: Likelihood, *, free: Mask | None = None) -> Optimum:
     wanted = np.ones(count, dtype=bool) if free is None else free
     total, floor = _moment_estimate(likelihood)
     best: Optimum | None = None
-    # The widest model first; its edges then mostly confirm that they are lower.
+    # The widest model first: most climbs on its edges can then stop early.
     for chosen in sorted(product((False, True), repeat=count), key=sum, reverse=True):
         mask = np.array(chosen, dtype=bool)
         if np.any(mask & ~wanted):
             continue
-        found: list[Optimum] = []
         for start in _starts(likelihood, mask, total):
-            end = maximise_from(likelihood, start, mask, floor, known=found)
-            if end is not None:
-                found.append(end)
-        for end in found:
-            gain = 0.0 if best is None else end.evaluation.loglik - best.evaluation.loglik
-            if best is None or gain > FLAT * (1 + abs(best.evaluation.loglik)):
+            end = climb(likelihood, start, mask, floor, best)
+            if end is not None and (best is None or _higher(end, best)):
                 best = end
     assert best is not None
     return best
 
 
-def maximise_from(
-    likelihood: Likelihood,
-    start: Vector,
-    free: Mask,
-    floor: float,
-    known: list[Optimum] | None = None,
+def climb(
+    likelihood: Likelihood, start: Vector, free: Mask, floor: float, rival: Optimum | None = None
 ) -> Optimum | None:
     """Climb from one starting point.
 
@@ -98,43 +90,47 @@ def maximise_from(
         Components that may move.
     floor : float
         Size of a negligible variance; a component below it may be zero.
-    known : list of Optimum, optional
-        End points found before; a climb that runs into one of them is abandoned.
+    rival : Optimum, optional
+        The best end point so far.
 
     Returns
     -------
     Optimum or None
-        The end point, or None if it is a known one.
+        The end point, or None once it is clear that the climb ends at or below the rival.
     """
     here = likelihood.at(start, derivatives=True)
     for _ in range(MAX_STEPS):
-        if known and any(_close(here, end.evaluation, floor) for end in known):
+        moving = free & ((here.tau2 > 0) | (here.gradient > 0))
+        step, concave = np.zeros_like(here.tau2), True
+        if np.any(moving):
+            step[moving], concave = _ascent(here, moving)
+        if rival is not None and concave and _hopeless(here, step, floor, rival.evaluation):
             return None
-        moving = free & ~((here.tau2 <= 0) & (here.gradient <= 0))
         if not np.any(moving):
             return Optimum(here, True)
-        step = np.zeros_like(here.tau2)
-        step[moving] = _ascent(here, moving)
         ahead = _line_search(likelihood, here, step)
         if ahead is None:
-            return Optimum(here, _is_small(step, here.tau2, 1e3 * STEP_TOLERANCE, floor))
-        moved = ahead.tau2 - here.tau2
-        here = ahead
+            # Rounding hides any further rise: fine if the step was tiny, a failure otherwise.
+            return Optimum(here, _is_small(step, here.tau2, 1e-3, floor))
+        moved, here = ahead.tau2 - here.tau2, ahead
         if _is_small(moved, here.tau2, STEP_TOLERANCE, floor):
-            stuck = free & (here.tau2 <= 0) & (here.gradient > 0)
-            if not np.any(stuck):
+            left_behind = free & (here.tau2 <= 0) & (here.gradient > 0)
+            if not np.any(left_behind):
                 return Optimum(here, True)
     return Optimum(here, False)
 
 
-def _ascent(here: Evaluation, moving: Mask) -> Vector:
-    """Return the Newton step, or the Fisher-scoring step where Newton's would not ascend."""
+def _ascent(here: Evaluation, moving: Mask) -> tuple[Vector, bool]:
+    """Return a step, and whether the likelihood is concave there so that it is Newton's."""
     index = np.ix_(moving, moving)
     gradient = here.gradient[moving]
-    for matrix in (-here.hessian[index], here.information[index]):
-        if np.all(np.linalg.eigvalsh(matrix) > 0):
-            return np.linalg.solve(matrix, gradient)
-    return gradient * here.tau2[moving] ** 2
+    for matrix, concave in ((-here.hessian[index], True), (here.information[index], False)):
+        try:
+            np.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:
+            continue
+        return np.linalg.solve(matrix, gradient), concave
+    return np.sign(gradient) * here.tau2[moving], False
 
 
 def _line_search(likelihood: Likelihood, here: Evaluation, step: Vector) -> Evaluation | None:
@@ -152,10 +148,21 @@ def _is_small(step: Vector, tau2: Vector, tolerance: float, floor: float) -> boo
     return bool(np.all(np.abs(step) <= tolerance * (tau2 + floor)))
 
 
-def _close(here: Evaluation, end: Evaluation, floor: float) -> bool:
-    """Whether a climb has come so near to a known end point that it will end there too."""
-    near = np.abs(here.tau2 - end.tau2) <= 1e-3 * (end.tau2 + floor)
-    return bool(np.all(near) and here.loglik <= end.loglik)
+def _higher(end: Optimum, best: Optimum) -> bool:
+    gain = end.evaluation.loglik - best.evaluation.loglik
+    return gain > FLAT * (1 + abs(best.evaluation.loglik))
+
+
+def _hopeless(here: Evaluation, step: Vector, floor: float, rival: Evaluation) -> bool:
+    """Whether a climb is on the rival's hill, or so near its own top that it stays below."""
+    if here.loglik > rival.loglik:
+        return False
+    if _is_small(here.tau2 - rival.tau2, rival.tau2, SAME, floor):
+        return True
+    # Half of gradient'step is what the quadratic approximation promises; ten times that is ample
+    # where the approximation holds, that is where the step is short.
+    promised = 5.0 * float(here.gradient @ step)
+    return _is_small(step, here.tau2, 0.5, floor) and here.loglik + promised < rival.loglik
 
 
 def _moment_estimate(likelihood: Likelihood) -> tuple[float, float]:
@@ -168,18 +175,18 @@ def _moment_estimate(likelihood: Likelihood) -> tuple[float, float]:
 
 
 def _starts(likelihood: Likelihood, mask: Mask, total: float) -> list[Vector]:
-    """Return starting points for the components in the mask: the best scale of each split."""
+    """Return the peaks of a coarse grid of variance components, highest first."""
     free = np.flatnonzero(mask)
     if free.size == 0:
         return [np.zeros(mask.size)]
     splits = [np.ones(1)] if free.size == 1 else [np.array([s, 1 - s]) for s in SHARES]
-    starts = []
-    for split in splits:
-        points = []
-        for scale in SCALES:
+    grid = np.full((len(splits) + 2, len(SCALES) + 2), -np.inf)
+    points: dict[tuple[int, int], Vector] = {}
+    for i, split in enumerate(splits, start=1):
+        for j, scale in enumerate(SCALES, start=1):
             tau2 = np.zeros(mask.size)
             tau2[free] = scale * total * split
-            points.append(likelihood.at(tau2))
-        starts.append(max(points, key=lambda point: point.loglik))
-    starts.sort(key=lambda point: point.loglik, reverse=True)
-    return [point.tau2 for point in starts]
+            points[i, j] = tau2
+            grid[i, j] = likelihood.at(tau2).loglik
+    peaks = [(i, j) for i, j in points if grid[i, j] >= np.max(grid[i - 1 : i + 2, j - 1 : j + 2])]
+    return [points[peak] for peak in sorted(peaks, key=lambda peak: -grid[peak])]

@@ -4,6 +4,7 @@ This file fits and collects. The likelihood, the search for its maximum, the tes
 intervals each have their own file beside it. Nothing here is shared with the Bayesian engines.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,8 +16,18 @@ from reanalysis.frequentist.blups import predict_effects
 from reanalysis.frequentist.distributions import chi2_sf, interval, two_sided_p
 from reanalysis.frequentist.heterogeneity import describe_heterogeneity
 from reanalysis.frequentist.likelihood import Likelihood, make_likelihood
+from reanalysis.frequentist.model_tests import component_tests, information_criteria
+from reanalysis.frequentist.omnibus import omnibus_tests
 from reanalysis.frequentist.optimise import Optimum, maximise
-from reanalysis.frequentist.wald import coefficient_tests, moderator_columns, wald_chi2
+from reanalysis.frequentist.prediction import prediction_table
+from reanalysis.frequentist.profile import profile_intervals
+from reanalysis.frequentist.robust import robust_fit
+from reanalysis.frequentist.wald import (
+    coefficient_tests,
+    containment_df,
+    tested_columns,
+    wald_chi2,
+)
 from reanalysis.frequentist.working import sampling_correlation, working_design
 from reanalysis.results import Estimate, FrequentistFit
 
@@ -33,6 +44,7 @@ def fit_reml(
     spec: "ModelSpec",
     *,
     method: Literal["REML", "ML"] = "REML",
+    details: bool = True,
 ) -> FrequentistFit:
     """Fit the hierarchical model by (restricted) maximum likelihood.
 
@@ -45,13 +57,32 @@ def fit_reml(
         a mechanism ``pet`` or ``peese`` adds that column.
     method : {"REML", "ML"}, default "REML"
         Restricted or full maximum likelihood.
+    details : bool, default True
+        False leaves out all that takes longer than the fit itself: profile-likelihood intervals
+        and likelihood-ratio tests of the variance components, cluster-robust tests, BLUPs and
+        tables.
 
     Returns
     -------
     FrequentistFit
-        Coefficients with Wald z intervals (the published convention; further tests in
-        ``tables["tests"]``), variance components, Q, I2, and BLUPs. A variance component
-        estimated as zero is listed in `boundary`; that is a result, not a failure.
+        Coefficients with Wald z intervals, the convention of the published analyses, and variance
+        components as standard deviations with profile-likelihood intervals. A component estimated
+        as zero is listed in `boundary`: that is a result, not a failure. In a model without
+        moderators, ``new_sample`` and ``new_effect`` carry the prediction intervals. `tables` has
+
+        ``tests``
+            each coefficient with Wald z, t with residual and with containment degrees of freedom,
+            Knapp-Hartung (one row per sample), CR1 and CR2;
+        ``variance_components``
+            tau2 and tau with profile intervals and likelihood-ratio tests;
+        ``heterogeneity``
+            Q, and I2 by both definitions with their formulas;
+        ``omnibus``
+            QM and its F version, for all moderators and each factor;
+        ``prediction``
+            intervals for the mean, a new sample and a new effect;
+        ``fit``
+            log-likelihood, AIC, BIC, AICc.
 
     Raises
     ------
@@ -66,59 +97,104 @@ def fit_reml(
     work = working_design(design, spec)
     likelihood = make_likelihood(work, sampling_correlation(spec), method)
     optimum = maximise(likelihood)
-    return _collect(work, likelihood, optimum)
-
-
-def _collect(design: Design, likelihood: Likelihood, optimum: Optimum) -> FrequentistFit:
-    """Put a fitted likelihood into a record."""
+    fit = _record(work, likelihood, optimum)
+    if not details:
+        return fit
     best = optimum.evaluation
+    variances = profile_intervals(likelihood, best).merge(component_tests(likelihood, best))
+    tables = {
+        "tests": _tests(work, likelihood, optimum),
+        "variance_components": variances,
+        "heterogeneity": describe_heterogeneity(likelihood, best.tau2).table,
+        "omnibus": omnibus_tests(work, fit.coef, fit.vcov),
+        "fit": information_criteria(likelihood, best.loglik),
+    }
+    if work.coefficients == ("mu",):
+        tables["prediction"] = prediction_table(
+            float(fit.coef[0]),
+            float(np.sqrt(fit.vcov[0, 0])),
+            (fit.tau2_between, fit.tau2_within),
+            {
+                "Wald z": np.inf,
+                "t(residual)": float(work.k - work.p),
+                "t(containment)": float(containment_df(work)[0]),
+            },
+        )
+    return replace(
+        fit,
+        estimates={**fit.estimates, **_profiled(variances)},
+        effects=predict_effects(work, likelihood, best),
+        tables=tables,
+    )
+
+
+def _record(design: Design, likelihood: Likelihood, optimum: Optimum) -> FrequentistFit:
+    """Put a maximum into a record, without what takes longer than finding it."""
+    best = optimum.evaluation
+    coef, vcov = likelihood.coefficients(best)
     components = likelihood.structure.components
     tau2 = dict(zip(components, best.tau2.tolist(), strict=True))
     between, within = tau2["tau_between"], tau2.get("tau_within", 0.0)
-    se = np.sqrt(np.diagonal(best.vcov))
-    lower, upper = interval(best.coef, se)
-    p_values = two_sided_p(best.coef / se)
-    estimates = {
-        name: Estimate(
-            name,
-            value=float(best.coef[i]),
-            sd=float(se[i]),
-            lower=float(lower[i]),
-            upper=float(upper[i]),
-            interval="Wald z",
-            p=float(p_values[i]),
-        )
-        for i, name in enumerate(design.coefficients)
-    }
+    heterogeneity = describe_heterogeneity(likelihood, best.tau2)
+    columns = tested_columns(design)
+    qm = wald_chi2(coef, vcov, columns) if columns.size else None
+    estimates = {}
+    se = np.sqrt(np.diagonal(vcov))
+    numbers = np.stack([coef, se, *interval(coef, se), two_sided_p(coef / se)], axis=1)
+    for name, (value, sd, lower, upper, p) in zip(
+        design.coefficients, numbers.tolist(), strict=True
+    ):
+        estimates[name] = Estimate(name, value, sd, lower, upper, interval="Wald z", p=p)
     for name in components:
-        estimates[name] = Estimate(name, value=float(np.sqrt(tau2[name])), interval="none")
-    i2 = describe_heterogeneity(likelihood, best.tau2)
-    columns = moderator_columns(design)
-    qm = wald_chi2(best.coef, best.vcov, columns) if columns.size else None
-    tables: dict[str, pd.DataFrame] = {
-        "tests": coefficient_tests(design, best.coef, best.vcov),
-    }
+        estimates[name] = Estimate(name, float(np.sqrt(tau2[name])), interval="not computed")
+    if len(components) > 1:
+        estimates["tau"] = Estimate(
+            "tau", float(np.sqrt(between + within)), interval="not computed"
+        )
+    if design.coefficients == ("mu",):
+        for name, variance in (("new_sample", between), ("new_effect", between + within)):
+            value, sd = float(coef[0]), float(np.sqrt(vcov[0, 0] + variance))
+            lower, upper = (float(end) for end in interval(value, sd))
+            estimates[name] = Estimate(name, value, sd, lower, upper, interval="prediction, z")
     return FrequentistFit(
         method=likelihood.method,
         estimates=estimates,
         coefficients=design.coefficients,
-        coef=best.coef,
-        vcov=best.vcov,
+        coef=coef,
+        vcov=vcov,
         tau2_between=between,
         tau2_within=within,
         loglik=best.loglik,
-        q=i2.q,
-        q_df=i2.q_df,
-        q_p=i2.q_p,
-        i2_total=i2.total,
-        i2_between=i2.between,
-        i2_within=i2.within,
-        i2_q=i2.q_based,
+        q=heterogeneity.q,
+        q_df=heterogeneity.q_df,
+        q_p=heterogeneity.q_p,
+        i2_total=heterogeneity.total,
+        i2_between=heterogeneity.between,
+        i2_within=heterogeneity.within,
+        i2_q=heterogeneity.q_based,
         converged=optimum.converged,
         qm=qm,
         qm_df=columns.size if qm is not None else None,
         qm_p=chi2_sf(qm, columns.size) if qm is not None else None,
         boundary=tuple(name for name in components if tau2[name] == 0),
-        effects=predict_effects(design, likelihood, best),
-        tables=tables,
     )
+
+
+def _tests(design: Design, likelihood: Likelihood, optimum: Optimum) -> pd.DataFrame:
+    """Return all tests of the coefficients, model-based and cluster-robust."""
+    best = optimum.evaluation
+    coef, vcov = likelihood.coefficients(best)
+    tables = [coefficient_tests(design, coef, vcov, best.rss)]
+    if design.m > design.p:
+        tables.append(robust_fit(design, likelihood, best.tau2, "CR1p").tests)
+        tables.append(robust_fit(design, likelihood, best.tau2, "CR2").tests)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _profiled(variances: pd.DataFrame) -> dict[str, Estimate]:
+    """Return the standard deviations with their profile intervals and likelihood-ratio tests."""
+    numbers = variances[["tau", "tau_lower", "tau_upper", "p"]].to_numpy(dtype=float).tolist()
+    return {
+        name: Estimate(name, tau, lower=lower, upper=upper, interval="profile likelihood", p=p)
+        for name, (tau, lower, upper, p) in zip(variances["component"], numbers, strict=True)
+    }

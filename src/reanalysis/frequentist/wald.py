@@ -12,7 +12,7 @@ from reanalysis.frequentist.distributions import interval, two_sided_p
 __all__ = [
     "coefficient_tests",
     "containment_df",
-    "moderator_columns",
+    "tested_columns",
     "wald_chi2",
     "wald_rows",
 ]
@@ -48,7 +48,7 @@ def containment_df(design: Design) -> Vector:
     return np.maximum(np.where(varies, design.k, design.m) - design.p, 1).astype(float)
 
 
-def moderator_columns(design: Design) -> NDArray[np.intp]:
+def tested_columns(design: Design) -> NDArray[np.intp]:
     """Return the columns of X that the omnibus test asks about: all but the intercept.
 
     Parameters
@@ -109,22 +109,24 @@ def wald_rows(
         ``lower``, ``upper`` (95 %).
     """
     lower, upper = interval(coef, se, df)
+    with np.errstate(divide="ignore", invalid="ignore"):  # identical effects: se is 0
+        statistic = coef / se
     return pd.DataFrame(
         {
             "parameter": design.coefficients,
             "test": label,
             "value": coef,
             "se": se,
-            "statistic": coef / se,
+            "statistic": statistic,
             "df": np.broadcast_to(np.asarray(df, dtype=float), coef.shape),
-            "p": two_sided_p(coef / se, df),
+            "p": two_sided_p(statistic, df),
             "lower": lower,
             "upper": upper,
         }
     )
 
 
-def coefficient_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFrame:
+def coefficient_tests(design: Design, coef: Vector, vcov: Vector, rss: float) -> pd.DataFrame:
     """Return the Wald tests of every coefficient.
 
     Parameters
@@ -133,11 +135,15 @@ def coefficient_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFram
         The arrays of the model.
     coef, vcov : numpy.ndarray of shape (p,) and (p, p)
         Coefficients and their covariance.
+    rss : float
+        Residual sum of squares weighted by the inverse covariance.
 
     Returns
     -------
     pandas.DataFrame
-        Tidy rows for ``Wald z``, ``t(residual)`` with ``k - p`` and ``t(containment)``.
+        Tidy rows for ``Wald z``, ``t(residual)`` with ``k - p`` and ``t(containment)``; with one
+        row per sample also ``Knapp-Hartung``, whose standard errors are scaled by
+        ``sqrt(rss / (k - p))`` (Knapp & Hartung 2003, Statistics in Medicine 22, 2693-2710).
     """
     se = np.sqrt(np.diagonal(vcov))
     kinds: tuple[tuple[str, Vector | float], ...] = (
@@ -145,6 +151,8 @@ def coefficient_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFram
         ("t(residual)", float(design.k - design.p)),
         ("t(containment)", containment_df(design)),
     )
-    return pd.concat(
-        [wald_rows(design, label, coef, se, df) for label, df in kinds], ignore_index=True
-    )
+    tables = [wald_rows(design, label, coef, se, df) for label, df in kinds]
+    if design.k == design.m:
+        scale = np.sqrt(rss / (design.k - design.p))
+        tables.append(wald_rows(design, "Knapp-Hartung", coef, scale * se, design.k - design.p))
+    return pd.concat(tables, ignore_index=True)
