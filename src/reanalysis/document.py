@@ -1,0 +1,318 @@
+"""The results as one JSON document: what is saved, verified and rendered.
+
+The report is made from this document alone, so that every number in it can be traced.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reanalysis.analysis import Analysis, ModelResult
+from reanalysis.dataset import Dataset
+from reanalysis.effect_sizes import MEASURES
+from reanalysis.results import Estimate, FrequentistFit, Posterior
+
+__all__ = ["CONTRACT", "estimates_frame", "to_document"]
+
+CONTRACT = 1
+Json = dict[str, Any]
+
+
+def to_document(analysis: Analysis) -> Json:
+    """Return a finished analysis as a JSON-able document.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The analysis.
+
+    Returns
+    -------
+    dict
+        In the form of the contract's ``results.json``; numbers at full precision, what was not
+        computed absent.
+    """
+    spec = analysis.spec
+    return {
+        "contract": CONTRACT,
+        "name": spec.name,
+        "title": spec.title,
+        "versions": dict(analysis.versions),
+        "seed": analysis.seed,
+        "engines": list(analysis.engines),
+        "source": {"citation": spec.source.citation, "doi": spec.source.doi},
+        "limits": list(spec.limits),
+        "rope": _present(
+            {
+                "lower": spec.rope.lower,
+                "upper": spec.rope.upper,
+                "scale": spec.rope.scale,
+                "rationale": spec.rope.rationale,
+            }
+        )
+        if spec.rope
+        else {},
+        "data": _data(analysis.data),
+        "spec_text": spec.text,
+        "models": {name: _model(result) for name, result in analysis.models.items()},
+        "comparison": [
+            {"model": name, "parameter": parameter, **_present(row)}
+            for name, result in analysis.models.items()
+            for parameter, row in result.comparison.table.to_dict("index").items()
+        ],
+        "claims": [
+            {
+                "id": claim.id,
+                "text": claim.text,
+                "source": claim.source,
+                "model": claim.model,
+                "parameter": claim.parameter,
+                "published": dict(claim.published),
+                **({"against": dict(claim.against)} if claim.against else {}),
+            }
+            for claim in spec.claims
+        ],
+    }
+
+
+def estimates_frame(document: Mapping[str, Any]) -> pd.DataFrame:
+    """Return every estimate of a document as one tidy table.
+
+    Parameters
+    ----------
+    document : mapping
+        From `to_document`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``model``, ``engine``, ``parameter``, the numbers on the analysis scale, and
+        ``value_r``, ``lower_r``, ``upper_r`` where the measure has a back-transformation.
+    """
+    back = MEASURES[document["data"]["measure"]].back
+    rows = []
+    for name, model in document["models"].items():
+        for engine in ("reml", "exact", "nuts"):
+            for parameter, e in model.get(engine, {}).get("estimates", {}).items():
+                value = e["value"] if engine == "reml" else e["mean"]
+                row = {"model": name, "engine": engine, "parameter": parameter, "value": value}
+                row |= {k: e.get(k) for k in ("sd", "se", "median", "lower", "upper", "p")}
+                row["numerical_error"] = e.get("numerical_error")
+                row["interval"] = e.get("interval")
+                if back is not None and _transforms(parameter):
+                    for key, x in (
+                        ("value", value),
+                        ("lower", e.get("lower")),
+                        ("upper", e.get("upper")),
+                    ):
+                        row[f"{key}_back"] = None if x is None else float(back(x))
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _transforms(parameter: str) -> bool:
+    """Whether a parameter is a mean effect, so that its back-transformation means something."""
+    return parameter in ("mu", "new_sample", "new_effect", "beta[intercept]")
+
+
+def _data(data: Dataset) -> Json:
+    where = data.provenance
+    return {
+        "name": data.name,
+        "k": data.k,
+        "m": data.m,
+        "measure": data.measure,
+        "direction": data.direction,
+        "sha256": where.sha256,
+        "table": data.resource,
+        "title": where.title,
+        "citation": where.citation,
+        "licence": where.licence,
+        "sources": list(where.sources),
+        "codebook": where.codebook,
+        "notes": list(data.notes),
+        "columns": [str(c) for c in data.table.columns],
+        "rows": [[_cell(v) for v in row] for row in data.table.itertuples(index=False, name=None)],
+    }
+
+
+def _model(result: ModelResult) -> Json:
+    spec, design = result.spec, result.design
+    out: Json = {
+        "title": spec.title or spec.name,
+        "k": design.k,
+        "m": design.m,
+        "levels": design.levels,
+        "coefficients": list(design.coefficients),
+        "factors": {name: list(columns) for name, columns in design.factors.items()},
+        "dropped": list(design.dropped),
+        "notes": list(result.data.notes),
+        "spec": {
+            "table": result.data.resource,
+            "columns": dict(spec.columns),
+            "estimand": spec.estimand,
+            "composites": spec.composites,
+            "moderators": spec.moderators
+            if isinstance(spec.moderators, str)
+            else list(spec.moderators),
+            "reference": dict(spec.reference),
+            "sampling_correlation": spec.sampling_correlation
+            if isinstance(spec.sampling_correlation, float)
+            else str(spec.sampling_correlation),
+            "mechanism": spec.mechanism,
+            "steps": list(spec.steps),
+            "include": {name: list(values) for name, values in spec.include.items()},
+            "exclude": {name: list(values) for name, values in spec.exclude.items()},
+        },
+        "priors": [
+            {
+                "parameter": name,
+                "prior": str(prior),
+                "family": prior.family,
+                "parameters": dict(prior.parameters),
+                "rationale": prior.rationale,
+                "quantiles": [float(q) for q in prior.ppf([0.025, 0.5, 0.975])],
+            }
+            for name, prior in result.priors.items()
+        ],
+        "effects": _effects(result),
+    }
+    if result.reml:
+        out["reml"] = _frequentist(result.reml)
+    for name, posterior in (("exact", result.exact), ("nuts", result.nuts)):
+        if posterior:
+            out[name] = _posterior(posterior)
+    out["agreement"] = [
+        {"parameter": name, **_present(row)}
+        for name, row in result.comparison.agreement.to_dict("index").items()
+    ]
+    out["sentences"] = list(result.comparison.sentences)
+    if result.skipped:
+        out["skipped"] = dict(result.skipped)
+    return out
+
+
+def _effects(result: ModelResult) -> list[Json]:
+    """Return the rows of a model: what went in, and the shrunken estimate of each engine."""
+    design = result.design
+    rows = []
+    for i in range(design.k):
+        row = {
+            "row": int(design.rows[i]),
+            "label": design.row_names[i],
+            "sample": design.cluster_names[design.cluster[i]],
+            "yi": float(design.yi[i]),
+            "vi": float(design.vi[i]),
+            "n_averaged": float(design.n_averaged[i]),
+        }
+        if design.ni is not None:
+            row["ni"] = float(design.ni[i])
+        rows.append(row)
+    for name, fit in (("exact", result.exact), ("nuts", result.nuts)):
+        if fit is None or fit.effects.empty:
+            continue
+        for row, found in zip(rows, fit.effects.to_dict("records"), strict=True):
+            row[name] = {k: float(found[k]) for k in ("mean", "sd", "lower", "upper")}
+    return rows
+
+
+def _estimate(e: Estimate, frequentist: bool) -> Json:
+    if frequentist:
+        keys = {"value": e.value, "se": e.sd, "lower": e.lower, "upper": e.upper, "p": e.p}
+    else:
+        keys = {
+            "mean": e.value,
+            "sd": e.sd,
+            "median": e.median,
+            "lower": e.lower,
+            "upper": e.upper,
+            "numerical_error": e.numerical_error,
+        }
+    extra = {"interval": e.interval, "scale": e.scale}
+    return _present({**keys, **extra})
+
+
+def _frequentist(fit: FrequentistFit) -> Json:
+    return _present(
+        {
+            "method": fit.method,
+            "estimates": {n: _estimate(e, True) for n, e in fit.estimates.items()},
+            "tau2_between": fit.tau2_between,
+            "tau2_within": fit.tau2_within,
+            "q": fit.q,
+            "q_df": fit.q_df,
+            "q_p": fit.q_p,
+            "qm": fit.qm,
+            "qm_df": fit.qm_df,
+            "qm_p": fit.qm_p,
+            "i2_total": fit.i2_total,
+            "i2_between": fit.i2_between,
+            "i2_within": fit.i2_within,
+            "i2_q": fit.i2_q,
+            "loglik": fit.loglik,
+            "converged": fit.converged,
+            "boundary": list(fit.boundary),
+            "tables": {name: _records(table) for name, table in fit.tables.items()},
+        }
+    )
+
+
+def _posterior(posterior: Posterior) -> Json:
+    out: Json = {
+        "estimates": {n: _estimate(e, False) for n, e in posterior.estimates.items()},
+        "log_marginal_likelihood": posterior.log_marginal_likelihood,
+        "log_marginal_likelihood_error": posterior.log_marginal_likelihood_error,
+    }
+    if posterior.bayes_factors:
+        out["bayes_factors"] = {n: _exp(v) for n, v in posterior.bayes_factors.items()}
+        out["log_bayes_factors"] = dict(posterior.bayes_factors)
+    if posterior.densities:
+        out["densities"] = {
+            name: {"x": [float(v) for v in x], "density": [float(v) for v in y]}
+            for name, (x, y) in posterior.densities.items()
+        }
+    if posterior.diagnostics:
+        d = posterior.diagnostics
+        out["diagnostics"] = _present(
+            {
+                "rhat_max": d.rhat_max,
+                "ess_bulk_min": d.ess_bulk_min,
+                "ess_tail_min": d.ess_tail_min,
+                "divergences": d.divergences,
+                "ebfmi_min": d.ebfmi_min,
+                "passed": d.passed,
+                "failures": list(d.failures),
+                "sampler": dict(d.sampler),
+                "table": _records(d.table),
+            }
+        )
+    return _present(out)
+
+
+def _exp(log_value: float) -> float:
+    """Return a Bayes factor; JSON has no infinity, so it is capped at the largest float."""
+    return float(np.exp(min(log_value, 709.0)))
+
+
+def _records(table: pd.DataFrame) -> list[Json]:
+    named = table.reset_index() if table.index.name else table
+    return [_present(row) for row in named.to_dict("records")]
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _present(row: Mapping[Any, Any]) -> Json:
+    """Drop what was not computed, and turn NumPy scalars into Python's."""
+    out: Json = {}
+    for key, value in row.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if plain is None or (isinstance(plain, float) and not np.isfinite(plain)):
+            continue
+        out[str(key)] = plain
+    return out

@@ -1,0 +1,119 @@
+"""Finding specs and data: by path, or by name among those at hand."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from reanalysis.spec import DataSource, Reanalysis, SpecError, load_reanalysis
+
+__all__ = ["data_path", "homes", "load_source", "specs_at_hand"]
+
+
+def homes() -> list[Path]:
+    """Return the folders whose ``models/`` and ``data/`` are at hand.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The current folder, then the cases that come with the package.
+    """
+    package = Path(__file__).resolve().parent
+    bundled = package / "bundled"
+    checkout = package.parents[1]
+    own = bundled if bundled.is_dir() else checkout
+    return list(dict.fromkeys([Path.cwd(), own]))
+
+
+def specs_at_hand() -> dict[str, Path]:
+    """Return the specs in the ``models/`` folders at hand, by name."""
+    found: dict[str, Path] = {}
+    for home in homes():
+        for path in sorted((home / "models").glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_source(source: str | Path) -> Reanalysis:
+    """Load a spec from whatever names it.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A TOML file, a CSV file, or the name of a spec at hand.
+
+    Returns
+    -------
+    Reanalysis
+        The spec; a CSV gets one with only its data, so the default models apply.
+
+    Raises
+    ------
+    SpecError
+        If there is nothing of that name, or the spec is faulty.
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(source)
+    known = specs_at_hand()
+    if str(source) in known and not path.exists():
+        return load_reanalysis(known[str(source)])
+    if not path.exists():
+        near = get_close_matches(str(source), known, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise SpecError(
+            [
+                f"{source}: no such file, and no spec of that name.{hint} "
+                f"Specs at hand: {', '.join(known) or 'none'}."
+            ]
+        )
+    if path.is_dir():
+        raise SpecError([f"{source}: a folder; name a spec (.toml) or a table (.csv)."])
+    if path.suffix.lower() == ".toml":
+        return load_reanalysis(path)
+    return Reanalysis(
+        name=_identifier(path.stem),
+        title=path.stem.replace("_", " "),
+        data=DataSource(path=path.name),
+        path=path,
+        text="",
+    )
+
+
+def data_path(spec: Reanalysis, *, allow_outside: bool = False) -> Path:
+    """Return the path of a spec's data.
+
+    Parameters
+    ----------
+    spec : Reanalysis
+        The spec; its paths start in its own folder.
+    allow_outside : bool
+        Whether the data may lie outside the project.
+
+    Returns
+    -------
+    pathlib.Path
+        The data folder or file.
+
+    Raises
+    ------
+    SpecError
+        If the path leaves the project: the spec's folder, or its parent where that holds
+        ``data/``. A spec from somebody else must not read other files.
+    """
+    folder = spec.folder.resolve()
+    path = folder / spec.data.path
+    parent = folder.parent
+    allowed = [folder] + ([parent] if (parent / "data").is_dir() else [])
+    inside = any(path.resolve().is_relative_to(home) for home in allowed)
+    if not inside and not allow_outside:
+        raise SpecError(
+            [
+                f"{spec.path or spec.name}: [data]: 'path' is '{spec.data.path}', which lies "
+                f"outside {allowed[-1]}; move the data there, or pass --allow-outside."
+            ]
+        )
+    return spec.folder / spec.data.path
+
+
+def _identifier(stem: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem.lower())
+    return kept.strip("_-")[:64] or "table"
