@@ -8,7 +8,7 @@ error. The two are different estimands; no function here mixes them.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reanalysis.effect_sizes.fisher import fisher_z
+from reanalysis.effect_sizes.fisher import scaled_z
 from reanalysis.effect_sizes.validation import Vector, numbers, require, require_correlation
 
 __all__ = ["composite_r", "composite_to_mean_r", "composite_to_mean_z"]
@@ -97,11 +97,9 @@ def composite_to_mean_r(c: ArrayLike, m: ArrayLike, intercorrelation: ArrayLike 
     >>> composite_to_mean_r(0.23, [1, 2, 3]).round(3)
     array([0.23 , 0.212, 0.206])
     """
-    c, m, rho = numbers(c=c, m=m, intercorrelation=intercorrelation)
-    require_correlation("c", c)
-    require("m", m, m >= 1, "a number of outcomes, 1 or more")
-    _require_intercorrelation(rho, m)
-    return c / np.sqrt(m / (1 + (m - 1) * rho))
+    (composite,) = numbers(c=c)
+    require_correlation("c", composite)
+    return composite * _mean_factor(m, intercorrelation)
 
 
 def composite_to_mean_z(
@@ -140,11 +138,15 @@ def composite_to_mean_z(
     >>> float(yi.round(4)), float(vi.round(5))
     (0.2153, 0.01858)
     """
-    mean = composite_to_mean_r(c, m, intercorrelation)
-    c, ni, m, rho = numbers(c=c, ni=ni, m=m, intercorrelation=intercorrelation)
-    _, variance = fisher_z(c, ni)
-    slope = np.sqrt((1 + (m - 1) * rho) / m) * (1 - c**2) / (1 - mean**2)
-    return np.arctanh(mean) + np.zeros_like(variance), slope**2 * variance
+    return scaled_z(c, ni, _mean_factor(m, intercorrelation))
+
+
+def _mean_factor(m: ArrayLike, intercorrelation: ArrayLike) -> Vector:
+    """Return 1 / f, what a composite is multiplied by to give the mean; at most 1."""
+    size, rho = numbers(m=m, intercorrelation=intercorrelation)
+    require("m", size, size >= 1, "a number of outcomes, 1 or more")
+    _require_intercorrelation(rho, size)
+    return np.sqrt((1 + (size - 1) * rho) / size)
 
 
 def _require_intercorrelation(rho: Vector, m: Vector | np.float64) -> None:
