@@ -95,8 +95,7 @@ class Structure:
         EngineError
             If a given covariance matrix is not positive definite.
         """
-        between = 0.0 if self.shared is None else float(tau2[self.shared])
-        within = 0.0 if self.own is None else float(tau2[self.own])
+        between, within = self._split(tau2)
         if self.given:
             return DenseBlocks(self, between, within)
         if self.correlated:
@@ -116,21 +115,38 @@ class Structure:
         list of (rows, blocks)
             Row numbers of shape (g, n) and covariance blocks of shape (g, n, n).
         """
+        between, within = self._split(tau2)
+        sampling = self.given or [
+            (rows, self._sampling(rows)) for rows in _rows_by_size(self.starts, self.sizes)
+        ]
+        return [(rows, V + between + _diagonal(within * self.shares[rows])) for rows, V in sampling]
+
+    def sample_block(self, tau2: Vector, sample: int) -> Vector:
+        """Return the covariance block of one sample, shape (n, n)."""
+        between, within = self._split(tau2)
+        first = self.starts[sample]
+        rows = first + np.arange(self.sizes[sample])[None, :]
+        V = self._sampling(rows)
+        for members, given in self.given:
+            if members.shape[1] == rows.shape[1]:
+                V = given[members[:, 0] == first]
+        return (V + between + _diagonal(within * self.shares[rows]))[0]
+
+    def variances(self, tau2: Vector) -> Vector:
+        """Return the diagonal of the covariance, shape (k,)."""
+        between, within = self._split(tau2)
+        return self.vi + between + within * self.shares
+
+    def _split(self, tau2: Vector) -> tuple[float, float]:
+        """Return the variance that a sample's rows share, and the one of each row."""
         between = 0.0 if self.shared is None else float(tau2[self.shared])
         within = 0.0 if self.own is None else float(tau2[self.own])
-        return [
-            (rows, V + between + _diagonal(within * self.shares[rows]))
-            for rows, V in self.given or self._sampling_blocks()
-        ]
+        return between, within
 
-    def _sampling_blocks(self) -> list[tuple[NDArray[np.intp], Vector]]:
-        groups = []
-        for rows in _rows_by_size(self.starts, self.sizes):
-            sei = np.sqrt(self.vi[rows])
-            rho = self.rho[rows[:, :1]][:, :, None]
-            V = rho * sei[:, :, None] * sei[:, None, :] + _diagonal((1 - rho[:, 0]) * sei**2)
-            groups.append((rows, V))
-        return groups
+    def _sampling(self, rows: NDArray[np.intp]) -> Vector:
+        """Return sampling covariances, shape (g, n, n), of samples with rows of shape (g, n)."""
+        sei, rho = np.sqrt(self.vi[rows]), self.rho[rows[:, :1]]
+        return rho[:, :, None] * sei[:, :, None] * sei[:, None, :] + _diagonal((1 - rho) * sei**2)
 
     def cluster_sums(self, rows: Vector) -> Vector:
         """Return sums over the rows of each sample, along the last axis."""
