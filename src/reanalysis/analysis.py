@@ -1,7 +1,7 @@
 """The list of steps of a reanalysis, in order: `run`."""
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
 from reanalysis.locate import data_path, load_source
 from reanalysis.priors import Prior
+from reanalysis.progress import Progress, Steps
 from reanalysis.results import EngineError, Estimate, FrequentistFit, Posterior
 from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError
 
@@ -28,7 +29,6 @@ __all__ = ["ENGINES", "Analysis", "ModelResult", "default_models", "plan", "run"
 ENGINES = ("reml", "exact", "nuts")
 PACKAGES = ("reanalysis", "pymc", "nutpie", "arviz", "numpy", "scipy", "pandas", "xarray")
 QUICK = {"tune": 500, "draws": 1000}
-Progress = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def run(
     allow_outside : bool
         Whether a spec may name data outside its own project.
     progress : callable, optional
-        Called with a stage and a detail before each step.
+        Called with a `reanalysis.progress.Stage` when a step starts and as draws come in.
 
     Returns
     -------
@@ -159,22 +159,22 @@ def run(
     OSError
         If `out` cannot be written; raised before anything is computed.
     """
-    say = progress or (lambda stage, detail: None)
-    say("check", "reading the spec and the data")
+    steps = Steps(progress)
     asked, data, designs = plan(spec, models=models, allow_outside=allow_outside)
     unknown = [engine for engine in engines if engine not in ENGINES]
     if unknown:
         raise SpecError([f"unknown engine '{unknown[0]}'; engines are {', '.join(ENGINES)}."])
     seed = asked.seed if seed is None else seed
+    steps.expect(len(designs) * len(set(engines)) + (out is not None))
     if out is not None:
         from reanalysis.output import OutputFolder
 
-        with OutputFolder(Path(out)) as folder:
-            analysis = _fit_all(asked, data, designs, engines, seed, quick, say, folder, force)
-            say("report", str(out))
+        with OutputFolder(Path(out), tell=steps.note) as folder:
+            analysis = _fit_all(asked, data, designs, engines, seed, quick, steps, folder, force)
+            steps.start("report", str(out))
             folder.write(analysis)
         return analysis
-    return _fit_all(asked, data, designs, engines, seed, quick, say, None, force)
+    return _fit_all(asked, data, designs, engines, seed, quick, steps, None, force)
 
 
 def plan(
@@ -279,7 +279,7 @@ def _fit_all(
     engines: Sequence[str],
     seed: int,
     quick: bool,
-    say: Progress,
+    steps: Steps,
     folder: "OutputFolder | None",
     force: bool,
 ) -> Analysis:
@@ -289,21 +289,21 @@ def _fit_all(
         skipped: dict[str, str] = {}
         reml = exact = nuts = None
         if "reml" in engines:
-            say("reml", name)
+            steps.start("reml", name)
             try:
                 reml = fit_reml(design, model)
             except EngineError as error:
                 skipped["reml"] = str(error)
         if "exact" in engines:
-            say("exact", name)
+            steps.start("exact", name)
             try:
                 exact = fit_exact(design, model)
             except EngineError as error:
                 skipped["exact"] = str(error)
         if "nuts" in engines:
-            say("nuts", name)
+            steps.start("nuts", name)
             try:
-                nuts = _fit_nuts(asked, model, design, priors, seed, quick, folder, force)
+                nuts = _fit_nuts(asked, model, design, priors, seed, quick, steps, folder, force)
             except EngineError as error:
                 skipped["nuts"] = str(error)
         skipped |= {e: "not asked for" for e in ENGINES if e not in engines}
@@ -336,6 +336,7 @@ def _fit_nuts(
     priors: Mapping[str, Prior],
     seed: int,
     quick: bool,
+    steps: Steps,
     folder: "OutputFolder | None",
     force: bool,
 ) -> Posterior:
@@ -350,12 +351,16 @@ def _fit_nuts(
         draws=QUICK["draws"] if quick else chosen.draws,
         target_accept=chosen.target_accept,
     )
+
+    def compute() -> Posterior:
+        return fit_nuts(design, model, settings=settings, seed=seed, progress=steps.draws)
+
     if folder is None:
-        return fit_nuts(design, model, settings=settings, seed=seed)
+        return compute()
     return folder.fit(
         model.name,
         (design, model, dict(priors), settings, seed, dict(_versions())),
-        lambda: fit_nuts(design, model, settings=settings, seed=seed),
+        compute,
         design,
         force=force,
     )

@@ -47,8 +47,9 @@ def write_atomically(path: Path, text: str) -> None:
 class OutputFolder:
     """The folder of one run; a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, tell: Callable[[str], None] = lambda note: None) -> None:
         self.path = path
+        self._tell = tell
 
     def __enter__(self) -> Self:
         """Make the folder and see that it can be written."""
