@@ -302,13 +302,19 @@ def integrate_coefficients(
     # Solved in units of the prior SD: the matrix is I + sd X'WX sd, never worse than the data.
     scaled = np.eye(len(use)) + information * sd[:, None] * sd
     residual = rhs[:, use] - information @ start
-    half = np.linalg.solve(scaled, (residual * sd)[:, :, None])[:, :, 0]
-    offset = half * sd
+    offset, inverse, logdet_scaled = _solve(scaled, residual * sd)
+    offset = offset * sd
     quadratic = quadratic - 2 * rhs[:, use] @ start + (information @ start) @ start
     loglik = (
-        base
-        - 0.5 * np.linalg.slogdet(scaled)[1]
-        - 0.5 * (quadratic - np.einsum("gi,gi->g", residual, offset))
+        base - 0.5 * logdet_scaled - 0.5 * (quadratic - np.einsum("gi,gi->g", residual, offset))
     )
-    cov = np.linalg.inv(scaled) * sd[:, None] * sd
-    return Coefficients(loglik, offset + prior_mean[use], cov)
+    return Coefficients(loglik, offset + prior_mean[use], inverse * sd[:, None] * sd)
+
+
+def _solve(matrix: Vector, rhs: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return solution, inverse and log determinant for a stack of small matrices."""
+    if matrix.shape[1] == 1:  # the common case, without the overhead of LAPACK per matrix
+        return rhs / matrix[:, :, 0], 1 / matrix, np.log(matrix[:, 0, 0])
+    inverse = np.linalg.inv(matrix)
+    solution = np.linalg.solve(matrix, rhs[:, :, None])[:, :, 0]
+    return solution, inverse, np.linalg.slogdet(matrix)[1]

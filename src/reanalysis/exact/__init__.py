@@ -1,5 +1,7 @@
 """Deterministic engines: the posterior by quadrature, with a stated numerical error."""
 
+from typing import Literal
+
 from reanalysis.design import Design
 from reanalysis.exact.normal import fit_normal, log_evidence
 from reanalysis.results import EngineError, Posterior
@@ -9,7 +11,7 @@ __all__ = ["fit_exact", "log_evidence"]
 
 
 def fit_exact(
-    design: Design, spec: ModelSpec, *, effects: bool = True, bayes_factors: bool = True
+    design: Design, spec: ModelSpec, *, detail: Literal["full", "parameters"] = "full"
 ) -> Posterior:
     """Fit a model by quadrature.
 
@@ -19,10 +21,9 @@ def fit_exact(
         The data of the model.
     spec : ModelSpec
         The model.
-    effects : bool
-        Whether to compute the true effect of every row.
-    bayes_factors : bool
-        Whether to compute Bayes factors against each parameter being zero.
+    detail : str
+        ``parameters`` leaves out what is derived from the parameters: predictions, the mean
+        correlation, density curves, Bayes factors and the true effects of the rows.
 
     Returns
     -------
@@ -36,4 +37,4 @@ def fit_exact(
     """
     if spec.mechanism != "none":
         raise EngineError(f"the exact engine has no method for mechanism '{spec.mechanism}' yet")
-    return fit_normal(design, spec, effects=effects, bayes_factors=bayes_factors)
+    return fit_normal(design, spec, detail=detail)

@@ -9,22 +9,32 @@ need no more nodes than light ones.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from reanalysis.exact.quadrature import Interval, Rule, cumulative, invert, legendre_rule, zoom
+from reanalysis.exact.quadrature import (
+    Cumulative,
+    Interval,
+    Rule,
+    invert,
+    legendre_rule,
+    zoom,
+)
 from reanalysis.marginal import Statistics, integrate_coefficients, quadratic_forms
 from reanalysis.priors import Prior
 
-__all__ = ["Grid", "Heterogeneity", "evaluate_grid", "find_box"]
+__all__ = ["Grid", "Heterogeneity", "Problem", "evaluate_grid", "find_box", "point_loglik"]
 
 Vector = NDArray[np.float64]
 Heterogeneity = Literal["both", "between", "within", "none"]
 
 UPPER_TAIL = 1e-13
 RHO_NODES = 12
+TINY = 1e-300
 ANGLE: Mapping[Heterogeneity, float] = {"between": 0.0, "within": np.pi / 2}
 
 
@@ -94,7 +104,7 @@ class Problem:
             ends = [
                 float(self.priors[f"tau_{n}"].ppf(1 - UPPER_TAIL)) for n in ("between", "within")
             ]
-            return 0.0, float(np.hypot(*ends))
+            return 0.0, float(np.hypot(ends[0], ends[1]))
         prior = self.priors["tau"]
         return max(prior.support[0], 0.0), float(prior.ppf(1 - UPPER_TAIL))
 
@@ -144,25 +154,76 @@ class Grid:
     cov: Vector
     log_marginal_likelihood: float
 
-    def cdf_pdf(self, parameter: str, x: Vector) -> tuple[Vector, Vector]:
-        """Return distribution function and density of a standard deviation at points ``(x,)``."""
-        if parameter == "tau_between":
-            part = np.cos(self.outer)
-        elif parameter == "tau_within":
-            part = np.sin(self.outer)
-        else:
-            part = np.ones_like(self.outer)
-        scale = self.problem.scale
-        ratio = x[:, None] / (np.maximum(part, 1e-300) * scale)
-        F, f = cumulative(self.rule, self.interval, self.density, np.arcsinh(ratio))
-        slope = f / (np.sqrt(1 + ratio**2) * np.maximum(part, 1e-300) * scale)
-        return F.sum(axis=1), slope.sum(axis=1)
+    @cached_property
+    def cumulative(self) -> Cumulative:
+        """Cumulative integral along ``t`` for each outer node."""
+        return Cumulative.of(self.rule, self.interval, self.density)
 
-    def quantiles(self, parameter: str, probabilities: Vector) -> Vector:
-        """Return quantiles of a standard deviation."""
+    def values(self, parameter: str) -> Vector:
+        """Return a standard deviation at the nodes."""
+        if parameter == "tau_between":
+            return self.tau_between
+        if parameter == "tau_within":
+            return self.tau_within
+        return np.hypot(self.tau_between, self.tau_within)
+
+    def cdf_pdf(self, parameters: Sequence[str], x: Vector) -> tuple[Vector, Vector]:
+        """Return distribution function and density of standard deviations.
+
+        Parameters
+        ----------
+        parameters : sequence of str
+            ``tau_between``, ``tau_within`` or ``tau`` for each point.
+        x : numpy.ndarray of shape (q,)
+            Points.
+
+        Returns
+        -------
+        tuple of numpy.ndarray of shape (q,)
+            Distribution function and density at each point.
+        """
+        parts = {
+            "tau_between": np.cos(self.outer),
+            "tau_within": np.sin(self.outer),
+            "tau": np.ones_like(self.outer),
+        }
+        # Where a part is zero the standard deviation is zero: its distribution function is 1.
+        divisor = np.maximum(np.stack([parts[name] for name in parameters]), TINY)
+        divisor = divisor * self.problem.scale
+        ratio = x[:, None] / divisor
+        F, f = self.cumulative.at(np.arcsinh(ratio))
+        return F.sum(axis=1), (f / (np.sqrt(1 + ratio**2) * divisor)).sum(axis=1)
+
+    def quantiles(self, parameters: Sequence[str], probabilities: Vector) -> Vector:
+        """Return quantiles of standard deviations.
+
+        Parameters
+        ----------
+        parameters : sequence of str
+            Names of the standard deviations.
+        probabilities : numpy.ndarray of shape (q,)
+            Probabilities.
+
+        Returns
+        -------
+        numpy.ndarray of shape (len(parameters), q)
+            Quantiles.
+        """
+        starts = []
+        for name in parameters:
+            values = self.values(name)
+            mean = self.weight @ values
+            spread = np.log1p(self.weight @ (values - mean) ** 2 / mean**2)
+            starts.append(mean * np.exp(np.sqrt(spread) * ndtri(probabilities) - spread / 2))
+        names = np.repeat(list(parameters), len(probabilities)).tolist()
         top = float(self.problem.tau(np.array(self.interval[1])))
-        bottom = 0.0 if parameter != "tau" else float(self.problem.tau(np.array(self.interval[0])))
-        return invert(lambda x: self.cdf_pdf(parameter, x), probabilities, (bottom, top))
+        found = invert(
+            lambda x: self.cdf_pdf(names, x),
+            np.tile(probabilities, len(parameters)),
+            (0.0, top),
+            np.concatenate(starts),
+        )
+        return found.reshape(len(parameters), -1)
 
 
 def find_box(problem: Problem) -> tuple[Interval, Interval | None]:

@@ -1,28 +1,30 @@
-"""Finite mixtures of normals: the marginal posterior of a coefficient over a grid."""
+"""Finite mixtures of normals: marginal posteriors over a quadrature grid."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from reanalysis.exact.quadrature import invert
 
-__all__ = ["NormalMixture"]
+__all__ = ["NormalMixtures"]
 
 Vector = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-15
+NEGLIGIBLE = 1e-12
+BINS = 128
+SD_FLOOR = 1e-300  # an effect known exactly has no spread; keeps the division defined
 
 
 @dataclass(frozen=True, eq=False)
-class NormalMixture:
-    """A mixture of normal distributions.
+class NormalMixtures:
+    """Several mixtures of normal distributions, one per row.
 
     Attributes
     ----------
-    weight, mean, sd : numpy.ndarray of shape (g,)
-        Components; the weights sum to 1.
+    weight, mean, sd : numpy.ndarray of shape (r, c)
+        Components; the weights of a row sum to 1.
     """
 
     weight: Vector
@@ -30,25 +32,80 @@ class NormalMixture:
     sd: Vector
 
     @classmethod
-    def of(cls, weight: Vector, mean: Vector, variance: Vector) -> "NormalMixture":
-        """Return the mixture without its negligible components."""
-        keep = weight > NEGLIGIBLE * weight.max()
-        return cls(weight[keep] / weight[keep].sum(), mean[keep], np.sqrt(variance[keep]))
+    def of(cls, weight: Vector, mean: Vector, variance: Vector) -> "NormalMixtures":
+        """Return mixtures of at most 128 components with the same means and variances.
 
-    def moments(self) -> tuple[float, float]:
-        """Return mean and standard deviation."""
-        mean = float(self.weight @ self.mean)
-        variance = float(self.weight @ (self.sd**2 + (self.mean - mean) ** 2))
-        return mean, float(np.sqrt(variance))
+        Parameters
+        ----------
+        weight : numpy.ndarray of shape (g,)
+            Weights of the grid's nodes, shared by all rows.
+        mean, variance : numpy.ndarray of shape (r, g)
+            Conditional means and variances of each row.
+
+        Returns
+        -------
+        NormalMixtures
+            Nodes whose standard deviations fall into one of 128 equal bins become one normal
+            with their joint mean and variance: quantiles change by less than 1e-5 standard
+            deviations and cost a twentieth.
+        """
+        keep = weight > NEGLIGIBLE * weight.max()
+        weight = weight[keep] / weight[keep].sum()
+        mean, variance = mean[:, keep], variance[:, keep]
+        sd = np.sqrt(np.maximum(variance, 0.0))
+        rows, nodes = sd.shape
+        if nodes <= BINS:
+            return cls(np.broadcast_to(weight, sd.shape), mean, np.maximum(sd, SD_FLOOR))
+        low, high = sd.min(axis=1, keepdims=True), sd.max(axis=1, keepdims=True)
+        width = np.maximum(high - low, SD_FLOOR) / BINS
+        place = np.minimum((sd - low) / width, BINS - 1).astype(np.intp)
+        place = (place + BINS * np.arange(rows)[:, None]).ravel()
+
+        def summed(values: Vector) -> Vector:
+            return np.bincount(place, values.ravel(), rows * BINS).reshape(rows, BINS)
+
+        mass = summed(np.broadcast_to(weight, sd.shape))
+        divisor = np.where(mass > 0, mass, 1.0)
+        centre = summed(weight * mean) / divisor
+        apart = mean - np.take_along_axis(
+            centre, place.reshape(rows, -1) - BINS * np.arange(rows)[:, None], axis=1
+        )
+        square = summed(weight * (variance + apart**2)) / divisor
+        return cls(mass, centre, np.where(mass > 0, np.maximum(np.sqrt(square), SD_FLOOR), 1.0))
+
+    def moments(self) -> tuple[Vector, Vector]:
+        """Return means and standard deviations, each of shape ``(r,)``."""
+        mean = (self.weight * self.mean).sum(axis=1)
+        spread = self.sd**2 + (self.mean - mean[:, None]) ** 2
+        return mean, np.sqrt((self.weight * spread).sum(axis=1))
 
     def cdf_pdf(self, x: Vector) -> tuple[Vector, Vector]:
-        """Return distribution function and density at points ``(x,)``."""
-        z = (x[:, None] - self.mean) / self.sd
-        density = np.exp(-0.5 * z * z) / (self.sd * np.sqrt(2 * np.pi))
-        return ndtr(z) @ self.weight, density @ self.weight
+        """Return distribution functions and densities at points of shape ``(r, q)``."""
+        z = (x[:, :, None] - self.mean[:, None, :]) / self.sd[:, None, :]
+        density = np.exp(-0.5 * z * z) / (self.sd[:, None, :] * np.sqrt(2 * np.pi))
+        weight = self.weight[:, :, None]
+        return (ndtr(z) @ weight)[:, :, 0], (density @ weight)[:, :, 0]
 
     def quantiles(self, probabilities: Vector) -> Vector:
-        """Return quantiles."""
-        reach = 9 * self.sd
-        ends = float(np.min(self.mean - reach)), float(np.max(self.mean + reach))
-        return invert(self.cdf_pdf, probabilities, ends)
+        """Return quantiles, of shape ``(r, q)``."""
+        mean, sd = self.moments()
+        shape = len(mean), len(probabilities)
+        ends = self.mean - 8 * self.sd, self.mean + 8 * self.sd
+
+        def standardised(x: Vector) -> tuple[Vector, Vector]:
+            at = mean[:, None] + sd[:, None] * x.reshape(shape)
+            value, density = self.cdf_pdf(at)
+            return value.ravel(), (density * sd[:, None]).ravel()
+
+        reach = float(
+            max(
+                np.max((ends[1].max(axis=1) - mean) / sd), np.max((mean - ends[0].min(axis=1)) / sd)
+            )
+        )
+        found = invert(
+            standardised,
+            np.tile(probabilities, shape[0]),
+            (-reach, reach),
+            np.tile(ndtri(probabilities), shape[0]),
+        )
+        return mean[:, None] + sd[:, None] * found.reshape(shape)

@@ -7,6 +7,7 @@ on the finest grid, nothing is returned.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ from reanalysis.exact.grid import (
     find_box,
     point_loglik,
 )
-from reanalysis.exact.mixtures import NormalMixture
-from reanalysis.exact.quadrature import cumulative, invert, legendre_rule
+from reanalysis.exact.mixtures import NormalMixtures
+from reanalysis.exact.quadrature import Cumulative, invert, legendre_rule
 from reanalysis.exact.shrinkage import shrink
 from reanalysis.marginal import Statistics
 from reanalysis.priors import Prior
@@ -37,13 +38,13 @@ Vector = NDArray[np.float64]
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 ORDERS_2D = ((24, 16), (36, 26), (56, 44), (96, 80), (160, 140))
 ORDERS_1D = ((32, 1), (48, 1), (80, 1), (160, 1), (400, 1))
-LOG_EVIDENCE_TOLERANCE = 1e-5  # nats; a Bayes factor to five digits
+LOG_EVIDENCE_TOLERANCE = 1e-4  # nats: a Bayes factor to a hundredth of a percent
 MEAN_TOLERANCE = 1e-4  # posterior standard deviations
 CURVE_POINTS = 121
 
 
 def fit_normal(
-    design: Design, spec: ModelSpec, *, effects: bool = True, bayes_factors: bool = True
+    design: Design, spec: ModelSpec, *, detail: Literal["full", "parameters"] = "full"
 ) -> Posterior:
     """Fit the normal model by quadrature.
 
@@ -53,10 +54,9 @@ def fit_normal(
         The data of the model.
     spec : ModelSpec
         The model; ``mechanism`` must be ``none``.
-    effects : bool
-        Whether to compute the true effect of every row.
-    bayes_factors : bool
-        Whether to compute Bayes factors against each parameter being zero.
+    detail : str
+        ``parameters`` leaves out what is derived from the parameters: predictions, the mean
+        correlation, density curves, Bayes factors and the true effects of the rows.
 
     Returns
     -------
@@ -70,22 +70,23 @@ def fit_normal(
     """
     problem = _problem(design, spec)
     coarse, fine = _refine(problem, spec.name)
-    estimates = _estimates(design, fine, coarse)
+    estimates = _parameters(design, fine, coarse)
     evidence = fine.log_marginal_likelihood
     posterior = Posterior(
         engine="exact",
         estimates=estimates,
         log_marginal_likelihood=evidence,
         log_marginal_likelihood_error=abs(evidence - coarse.log_marginal_likelihood),
-        densities=_densities(fine, estimates),
     )
-    if bayes_factors:
-        posterior = replace(
-            posterior, bayes_factors=_bayes_factors(design, problem, evidence, spec.name)
-        )
-    if effects:
-        posterior = replace(posterior, effects=shrink(design, fine))
-    return posterior
+    if detail == "parameters":
+        return posterior
+    return replace(
+        posterior,
+        estimates=estimates | _predictions(design, fine, coarse),
+        densities=_densities(design, fine, estimates),
+        bayes_factors=_bayes_factors(design, problem, evidence, spec.name),
+        effects=shrink(design, fine),
+    )
 
 
 def log_evidence(
@@ -165,75 +166,81 @@ def _refine(problem: Problem, name: str) -> tuple[Grid, Grid]:
 def _moved(coarse: Grid, fine: Grid) -> float:
     """Return the largest change of a posterior mean, in posterior standard deviations."""
     largest = 0.0
-    for one, other in zip(_columns(coarse), _columns(fine), strict=True):
-        before = coarse.weight @ one
-        after = fine.weight @ other
-        spread = np.sqrt(max(fine.weight @ (other - after) ** 2, 0.0))
+    for name in ("tau_between", "tau_within", "tau"):
+        other = fine.values(name)
+        before = float(coarse.weight @ coarse.values(name))
+        after = float(fine.weight @ other)
+        spread = float(np.sqrt(fine.weight @ (other - after) ** 2))
         if spread > 0:
             largest = max(largest, abs(after - before) / spread)
     return float(largest)
 
 
-def _columns(grid: Grid) -> list[Vector]:
-    tau = np.hypot(grid.tau_between, grid.tau_within)
-    return [tau, grid.tau_between, grid.tau_within]
-
-
-def _estimates(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]:
-    estimates = {}
-    for i, name in enumerate(design.coefficients):
-        mixture = NormalMixture.of(fine.weight, fine.mean[:, i], fine.cov[:, i, i])
-        before = float(coarse.weight @ coarse.mean[:, i])
-        estimates[name] = _from_mixture(name, mixture, before)
-    names = ("tau_between", "tau_within", "tau") if design.levels == 3 else ("tau_between", "tau")
-    for name in names:
-        values, old = _tau(fine, name), _tau(coarse, name)
+def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]:
+    estimates = _normal_estimates(
+        design.coefficients, fine, coarse, fine.mean.T, np.diagonal(fine.cov, axis1=1, axis2=2).T
+    )
+    names = _taus(design)
+    for name, quantiles in zip(names, fine.quantiles(names, PROBABILITIES), strict=True):
+        values = fine.values(name)
         mean = float(fine.weight @ values)
-        sd = float(np.sqrt(fine.weight @ (values - mean) ** 2))
-        lower, median, upper = fine.quantiles(name, PROBABILITIES)
         estimates[name] = Estimate(
             name,
             mean,
-            sd,
-            float(lower),
-            float(upper),
-            median=float(median),
-            numerical_error=abs(mean - float(coarse.weight @ old)),
+            float(np.sqrt(fine.weight @ (values - mean) ** 2)),
+            float(quantiles[0]),
+            float(quantiles[2]),
+            median=float(quantiles[1]),
+            numerical_error=abs(mean - float(coarse.weight @ coarse.values(name))),
         )
     if isinstance(fine.problem.rho, Prior):
         estimates["sampling_correlation"] = _correlation(fine, coarse)
+    return estimates
+
+
+def _taus(design: Design) -> tuple[str, ...]:
+    return ("tau_between", "tau_within", "tau") if design.levels == 3 else ("tau_between",)
+
+
+def _predictions(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]:
+    """Return the effect of a new sample, a new effect, and the mean correlation."""
+    estimates: dict[str, Estimate] = {}
     if design.coefficients == ("mu",):
         between, total = fine.tau_between**2, fine.tau_between**2 + fine.tau_within**2
         means, variance = fine.mean[:, 0], fine.cov[:, 0, 0]
-        before = float(coarse.weight @ coarse.mean[:, 0])
-        for name, extra in (("new_sample", between), ("new_effect", total)):
-            mixture = NormalMixture.of(fine.weight, means, variance + extra)
-            estimates[name] = _from_mixture(name, mixture, before)
+        estimates = _normal_estimates(
+            ("new_sample", "new_effect"),
+            fine,
+            coarse,
+            np.stack([means, means]),
+            np.stack([variance + between, variance + total]),
+        )
         if design.measure == "ZCOR":
             estimates["mean_r"] = mean_correlation(fine, coarse, PROBABILITIES)
     return estimates
 
 
-def _from_mixture(name: str, mixture: NormalMixture, before: float) -> Estimate:
-    mean, sd = mixture.moments()
-    lower, median, upper = mixture.quantiles(PROBABILITIES)
-    return Estimate(
-        name,
-        mean,
-        sd,
-        float(lower),
-        float(upper),
-        median=float(median),
-        numerical_error=abs(mean - before),
-    )
-
-
-def _tau(grid: Grid, name: str) -> Vector:
-    if name == "tau_between":
-        return grid.tau_between
-    if name == "tau_within":
-        return grid.tau_within
-    return np.hypot(grid.tau_between, grid.tau_within)
+def _normal_estimates(
+    names: Sequence[str], fine: Grid, coarse: Grid, means: Vector, variances: Vector
+) -> dict[str, Estimate]:
+    """Summarise quantities that are normal given the variance parameters."""
+    mixtures = NormalMixtures.of(fine.weight, means, variances)
+    centre, spread = mixtures.moments()
+    quantiles = mixtures.quantiles(PROBABILITIES)
+    # A prediction has the mean of the coefficient it is for, and so its numerical error.
+    before = np.broadcast_to(coarse.weight @ coarse.mean, (len(names),))
+    return {
+        name: Estimate(
+            name,
+            float(centre[i]),
+            float(spread[i]),
+            float(quantiles[i, 0]),
+            float(quantiles[i, 2]),
+            median=float(quantiles[i, 1]),
+            numerical_error=abs(float(centre[i]) - float(before[i])),
+        )
+        for i, name in enumerate(names)
+    }
 
 
 def _correlation(fine: Grid, coarse: Grid) -> Estimate:
@@ -245,13 +252,13 @@ def _correlation(fine: Grid, coarse: Grid) -> Estimate:
     density = (mass / (rule.weights / 2))[:, None]
     nodes = fine.rho[:RHO_NODES]
     mean = float(mass @ nodes)
-    quantiles = prior.ppf(
-        invert(
-            lambda u: tuple(v[:, 0] for v in cumulative(rule, (0.0, 1.0), density, u[:, None])),
-            PROBABILITIES,
-            (0.0, 1.0),
-        )
-    )
+    cumulative = Cumulative.of(rule, (0.0, 1.0), density)
+
+    def cdf_pdf(u: Vector) -> tuple[Vector, Vector]:
+        F, f = cumulative.at(u[:, None])
+        return F[:, 0], f[:, 0]
+
+    quantiles = prior.ppf(invert(cdf_pdf, PROBABILITIES, (0.0, 1.0), PROBABILITIES))
     return Estimate(
         "sampling_correlation",
         mean,
@@ -263,20 +270,22 @@ def _correlation(fine: Grid, coarse: Grid) -> Estimate:
     )
 
 
-def _densities(grid: Grid, estimates: Mapping[str, Estimate]) -> dict[str, tuple[Vector, Vector]]:
+def _densities(
+    design: Design, grid: Grid, estimates: Mapping[str, Estimate]
+) -> dict[str, tuple[Vector, Vector]]:
     """Return density curves of the coefficients and standard deviations."""
-    curves = {}
-    for i, name in enumerate(estimates):
+    mixtures = NormalMixtures.of(
+        grid.weight, grid.mean.T, np.diagonal(grid.cov, axis1=1, axis2=2).T
+    )
+    mean, sd = mixtures.moments()
+    x = mean[:, None] + sd[:, None] * np.linspace(-4, 4, CURVE_POINTS)
+    density = mixtures.cdf_pdf(x)[1]
+    curves = {name: (x[i], density[i]) for i, name in enumerate(design.coefficients)}
+    for name in _taus(design):
         e = estimates[name]
-        if e.sd is None or name in ("new_sample", "new_effect", "mean_r", "sampling_correlation"):
-            continue
-        if name.startswith("tau"):
-            x = np.linspace(0.0, e.value + 5 * e.sd, CURVE_POINTS)
-            curves[name] = x, grid.cdf_pdf(name, np.maximum(x, x[1] * 1e-6))[1]
-        else:
-            x = np.linspace(e.value - 4 * e.sd, e.value + 4 * e.sd, CURVE_POINTS)
-            mixture = NormalMixture.of(grid.weight, grid.mean[:, i], grid.cov[:, i, i])
-            curves[name] = x, mixture.cdf_pdf(x)[1]
+        points = np.linspace(0.0, e.value + 5 * (e.sd or 0.0), CURVE_POINTS)
+        at = np.maximum(points, points[1] * 1e-6)
+        curves[name] = points, grid.cdf_pdf([name] * len(at), at)[1]
     return curves
 
 

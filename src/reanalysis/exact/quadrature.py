@@ -11,14 +11,15 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "Rule", "cumulative", "invert", "legendre_rule", "zoom"]
+__all__ = ["Cumulative", "Interval", "Rule", "invert", "legendre_rule", "zoom"]
 
 Vector = NDArray[np.float64]
 Interval = tuple[float, float]
 
 DROP = 32.0  # nats below the maximum that are left out of the box: e**-32 = 1e-14
 SCAN_CELLS = (24, 10)
-KEEP_SHARE = 0.7  # zooming stops when a box keeps this share of its width
+SETTLED = 1e-10  # in probability
+KEEP_SHARE = 0.85  # zooming stops when a box keeps this share of its width
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,109 +125,110 @@ def _shrink(interval: Interval, kept: NDArray[np.intp], n: int) -> Interval:
     return interval[0] + first * cell, interval[0] + last * cell
 
 
-def cumulative(rule: Rule, interval: Interval, density: Vector, t: Vector) -> tuple[Vector, Vector]:
-    """Return the cumulative integral and the density of each column at given points.
+@dataclass(frozen=True, eq=False)
+class Cumulative:
+    """Integral, value and slope of densities at the points of a rule, for interpolation.
 
-    Parameters
+    Attributes
     ----------
     rule : Rule
-        Rule whose nodes carry `density`.
+        The rule.
     interval : tuple of float
         Ends of the interval that the rule is mapped to.
-    density : numpy.ndarray of shape (n, c)
-        Values at the nodes, one column per outer node.
-    t : numpy.ndarray of shape (x, c)
-        Points, clipped to the interval.
-
-    Returns
-    -------
-    integral, value : numpy.ndarray of shape (x, c)
-        Quintic Hermite interpolation between the nodes of the polynomial's own integral, value
-        and slope; error of order (node spacing)^6.
+    integral, value, slope : numpy.ndarray of shape (n + 2, c)
+        At ``rule.points``, one column per density.
     """
-    half = _width(interval) / 2
-    F = half * (rule.integral @ density)
-    f = rule.value @ density
-    slope = (rule.slope @ density) / half
-    u = np.clip((t - interval[0]) / half - 1, -1, 1)
-    left = np.clip(np.searchsorted(rule.points, u, side="right") - 1, 0, len(rule.points) - 2)
-    column = np.arange(density.shape[1])
-    h = half * np.diff(rule.points)[left]
-    s = (u - rule.points[left]) / np.diff(rule.points)[left]
-    s2 = s * s
-    s3 = s2 * s
-    a0, a1 = F[left, column], F[left + 1, column]
-    b0, b1 = h * f[left, column], h * f[left + 1, column]
-    c0, c1 = h * h * slope[left, column], h * h * slope[left + 1, column]
-    rise = a1 - a0
-    integral = (
-        a0
-        + b0 * s
-        + 0.5 * c0 * s2
-        + s3
-        * (
-            (10 * rise - 6 * b0 - 4 * b1 - 1.5 * c0 + 0.5 * c1)
-            + s * (-15 * rise + 8 * b0 + 7 * b1 + 1.5 * c0 - c1)
-            + s2 * (6 * rise - 3 * b0 - 3 * b1 - 0.5 * c0 + 0.5 * c1)
+
+    rule: Rule
+    interval: Interval
+    integral: Vector
+    value: Vector
+    slope: Vector
+
+    @classmethod
+    def of(cls, rule: Rule, interval: Interval, density: Vector) -> "Cumulative":
+        """Prepare densities given at the nodes of a rule, of shape ``(n, c)``."""
+        half = _width(interval) / 2
+        return cls(
+            rule,
+            interval,
+            half * (rule.integral @ density),
+            rule.value @ density,
+            (rule.slope @ density) / half,
         )
-    )
-    value = (
-        b0
-        + c0 * s
-        + s2
-        * (
-            3 * (10 * rise - 6 * b0 - 4 * b1 - 1.5 * c0 + 0.5 * c1)
-            + 4 * s * (-15 * rise + 8 * b0 + 7 * b1 + 1.5 * c0 - c1)
-            + 5 * s2 * (6 * rise - 3 * b0 - 3 * b1 - 0.5 * c0 + 0.5 * c1)
-        )
-    ) / h
-    inside = (t >= interval[0]) & (t <= interval[1])
-    return integral, np.where(inside, value, 0.0)
+
+    def at(self, t: Vector) -> tuple[Vector, Vector]:
+        """Return the cumulative integral and the density of each column at given points.
+
+        Parameters
+        ----------
+        t : numpy.ndarray of shape (x, c)
+            Points, clipped to the interval.
+
+        Returns
+        -------
+        integral, value : numpy.ndarray of shape (x, c)
+            Quintic Hermite interpolation between the points of the rule; the error is of order
+            (node spacing)^6.
+        """
+        points, half = self.rule.points, _width(self.interval) / 2
+        u = np.clip((t - self.interval[0]) / half - 1, -1, 1)
+        left = np.clip(np.searchsorted(points, u, side="right") - 1, 0, len(points) - 2)
+        column = np.arange(self.value.shape[1])
+        width = np.diff(points)[left]
+        h = half * width
+        s = (u - points[left]) / width
+        right = left + 1
+        a = self.integral[left, column]
+        rise = self.integral[right, column] - a
+        b, b1 = h * self.value[left, column], h * self.value[right, column]
+        c, c1 = h * h * self.slope[left, column], h * h * self.slope[right, column]
+        p3 = 10 * rise - 6 * b - 4 * b1 - 1.5 * c + 0.5 * c1
+        p4 = -15 * rise + 8 * b + 7 * b1 + 1.5 * c - c1
+        p5 = 6 * rise - 3 * b - 3 * b1 - 0.5 * c + 0.5 * c1
+        integral = a + s * (b + s * (0.5 * c + s * (p3 + s * (p4 + s * p5))))
+        value = (b + s * (c + s * (3 * p3 + s * (4 * p4 + s * 5 * p5)))) / h
+        inside = (t >= self.interval[0]) & (t <= self.interval[1])
+        return integral, np.where(inside, value, 0.0)
 
 
 def invert(
     cdf_pdf: Callable[[Vector], tuple[Vector, Vector]],
     probabilities: Vector,
     bracket: Interval,
-    cells: int = 32,
+    start: Vector,
 ) -> Vector:
     """Return quantiles by safeguarded Newton steps, all at once.
 
     Parameters
     ----------
     cdf_pdf : callable
-        Takes points ``(x,)`` and returns distribution function and density there.
-    probabilities : numpy.ndarray
+        Takes points ``(q,)`` and returns distribution function and density at each; the points
+        may belong to different distributions.
+    probabilities : numpy.ndarray of shape (q,)
         Wanted probabilities.
     bracket : tuple of float
         Interval that holds all mass.
-    cells : int
-        Points of the table that starts the search.
+    start : numpy.ndarray of shape (q,)
+        First guesses.
 
     Returns
     -------
-    numpy.ndarray
-        Quantiles.
+    numpy.ndarray of shape (q,)
+        Quantiles, to 1e-10 in probability.
     """
-    grid = np.linspace(*bracket, cells)
-    table = np.maximum.accumulate(cdf_pdf(grid)[0])
-    right = np.clip(np.searchsorted(table, probabilities), 1, cells - 1)
-    low, high = grid[right - 1], grid[right]
-    width = table[right] - table[right - 1]
-    share = np.divide(
-        probabilities - table[right - 1], width, out=np.full_like(width, 0.5), where=width > 0
-    )
-    x = low + np.clip(share, 0, 1) * (high - low)
-    tolerance = 1e-12 * max(abs(bracket[0]), abs(bracket[1]))
+    low, high = np.full_like(start, bracket[0]), np.full_like(start, bracket[1])
+    x = np.clip(start, low, high)
     for _ in range(100):
         value, density = cdf_pdf(x)
         gap = value - probabilities
+        settled = np.abs(gap) < SETTLED
+        if np.all(settled | (high - low <= 4 * np.spacing(np.abs(x)))):
+            break
         low, high = np.where(gap < 0, x, low), np.where(gap < 0, high, x)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = x - gap / density
-        new = np.where((step > low) & (step < high), step, (low + high) / 2)
-        moved = np.abs(new - x)
-        x = new
-        if np.all((moved <= tolerance) | (high - low <= tolerance) | (np.abs(gap) < 1e-13)):
-            break
+        # A settled point stays: its Newton step ends on the bracket, and bisecting would undo it.
+        safe = np.where((step > low) & (step < high), step, (low + high) / 2)
+        x = np.where(settled, x, safe)
     return x

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from reanalysis.design import Design
 from reanalysis.exact.grid import Grid
-from reanalysis.exact.mixtures import NormalMixture
+from reanalysis.exact.mixtures import NormalMixtures
 
 __all__ = ["shrink"]
 
@@ -42,7 +42,7 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
     weight = grid.weight[keep] / grid.weight[keep].sum()
     between, within = grid.tau_between[keep] ** 2, grid.tau_within[keep] ** 2
     rho, b, cov = grid.rho[keep], grid.mean[keep], grid.cov[keep]
-    rows = []
+    means, variances = np.empty((design.k, len(weight))), np.empty((design.k, len(weight)))
     for j in range(design.m):
         at = np.flatnonzero(design.cluster == j)
         V = _sampling(design, at, rho)
@@ -50,30 +50,27 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
         gain = np.swapaxes(np.linalg.solve(T + V, T), 1, 2)  # T Sigma^-1; both are symmetric
         X = design.X[at]
         fitted = b @ X.T
-        mean = fitted + np.einsum("gab,gb->ga", gain, design.yi[at] - fitted)
         carried = X - gain @ X
+        means[at] = (fitted + np.einsum("gab,gb->ga", gain, design.yi[at] - fitted)).T
         # Cov(theta | y, variances) = T - T Sigma^-1 T = T Sigma^-1 V: no cancellation.
-        variance = np.einsum("gab,gba->ga", gain, V)
-        variance += np.einsum("gap,gpq,gaq->ga", carried, cov, carried)
-        for i, row in enumerate(at):
-            mixture = NormalMixture.of(weight, mean[:, i], variance[:, i])
-            value, sd = mixture.moments()
-            lower, upper = mixture.quantiles(PROBABILITIES)
-            rows.append(
-                (
-                    int(design.rows[row]),
-                    design.row_names[row],
-                    design.cluster_names[j],
-                    design.yi[row],
-                    design.vi[row],
-                    value,
-                    sd,
-                    lower,
-                    upper,
-                )
-            )
-    columns = ["row", "label", "sample", "yi", "vi", "mean", "sd", "lower", "upper"]
-    return pd.DataFrame(rows, columns=columns)
+        variances[at] = np.einsum("gab,gba->ga", gain, V).T
+        variances[at] += np.einsum("gap,gpq,gaq->ga", carried, cov, carried).T
+    mixtures = NormalMixtures.of(weight, means, variances)
+    centre, spread = mixtures.moments()
+    quantiles = mixtures.quantiles(PROBABILITIES)
+    return pd.DataFrame(
+        {
+            "row": design.rows,
+            "label": design.row_names,
+            "sample": [design.cluster_names[j] for j in design.cluster],
+            "yi": design.yi,
+            "vi": design.vi,
+            "mean": centre,
+            "sd": spread,
+            "lower": quantiles[:, 0],
+            "upper": quantiles[:, 1],
+        }
+    )
 
 
 def _sampling(design: Design, at: NDArray[np.intp], rho: Vector) -> Vector:
