@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reanalysis.spec import DataSource, Reanalysis, SpecError, load_reanalysis
 
-__all__ = ["data_path", "homes", "load_source", "specs_at_hand"]
+__all__ = ["data_at_hand", "data_path", "homes", "load_source", "specs_at_hand"]
 
 
 def homes() -> list[Path]:
@@ -29,6 +29,15 @@ def specs_at_hand() -> dict[str, Path]:
     for home in homes():
         for path in sorted((home / "models").glob("*.toml")):
             found.setdefault(path.stem, path)
+    return found
+
+
+def data_at_hand() -> dict[str, Path]:
+    """Return the data folders in the ``data/`` folders at hand, by name."""
+    found: dict[str, Path] = {}
+    for home in homes():
+        for path in sorted((home / "data").glob("*/datapackage.json")):
+            found.setdefault(path.parent.name, path.parent)
     return found
 
 

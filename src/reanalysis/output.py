@@ -9,11 +9,12 @@ from typing import Any, Self
 
 from reanalysis.analysis import Analysis
 from reanalysis.design import Design
-from reanalysis.document import estimates_frame, to_document
+from reanalysis.document import CONTRACT, estimates_frame, to_document
 from reanalysis.report import render_html
 from reanalysis.results import Posterior
+from reanalysis.spec import SpecError
 
-__all__ = ["OutputFolder", "write_atomically"]
+__all__ = ["OutputFolder", "load_results", "render_folder", "write_atomically"]
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -87,3 +88,62 @@ class OutputFolder:
         write_atomically(self.path / "results.json", text + "\n")
         write_atomically(self.path / "estimates.csv", estimates_frame(document).to_csv(index=False))
         write_atomically(self.path / "report.html", html)
+
+
+def render_folder(path: Path) -> Path:
+    """Make the report of a finished run again from its results.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Folder of the run.
+
+    Returns
+    -------
+    pathlib.Path
+        The report.
+
+    Raises
+    ------
+    SpecError
+        If there are no results, or they are not those of a run.
+    OSError
+        If a file cannot be read or written.
+    """
+    document = load_results(path)
+    write_atomically(path / "report.html", render_html(document))
+    return path / "report.html"
+
+
+def load_results(path: Path) -> dict[str, Any]:
+    """Return the results document of a finished run.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Folder of the run.
+
+    Returns
+    -------
+    dict
+        Content of ``results.json``.
+
+    Raises
+    ------
+    SpecError
+        If there is none, or it is not JSON of this contract.
+    OSError
+        If it cannot be read.
+    """
+    file = path / "results.json"
+    if not file.exists():
+        raise SpecError([f"{file}: no such file; name the output folder of `reanalysis run`."])
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SpecError([f"{file}: not valid JSON ({error}); run the analysis again."]) from None
+    if not isinstance(document, dict) or document.get("contract") != CONTRACT:
+        raise SpecError(
+            [f"{file}: not results of this version (contract {CONTRACT}); run the analysis again."]
+        )
+    return document

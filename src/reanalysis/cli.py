@@ -1,0 +1,316 @@
+"""The command line: `reanalysis run`, `check`, `audit`, `init`, `render`, `list`.
+
+Only click is imported at the top: ``--help`` must answer at once, and ``check`` and ``audit``
+never load a sampler. Exit status: 0 done; 1 engines that disagree, or a bug; 2 bad input; 3 a fit
+failed its gate; 4 a file cannot be read or written; 130 interrupted; 143 terminated.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reanalysis.analysis import Analysis
+    from reanalysis.dataset import Dataset
+    from reanalysis.design import Design
+    from reanalysis.spec import ModelSpec, Reanalysis
+
+__all__ = ["main"]
+
+BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 2, 3, 4, 130, 143
+
+EXAMPLES = """\b
+Reanalyse a published meta-analysis: exact, NUTS and REML side by side, in one report.
+
+\b
+  reanalysis run kaiser2021        the bundled case; the report is in reports/kaiser2021/
+  reanalysis run my.csv            your own table, columns guessed, default models
+"""
+
+
+class Commands(click.Group):
+    """The commands; turns faults of the input into one line each and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and translate what can go wrong."""
+        try:
+            with _termination():
+                return super().invoke(ctx)
+        except ValueError as error:
+            problems = _problems(error)
+            if problems is None:
+                raise
+            _complain(problems)
+            ctx.exit(BAD_INPUT)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone; click ends quietly
+                raise
+            _complain([_words(error)])
+            ctx.exit(FILES)
+        except KeyboardInterrupt:
+            _complain(["interrupted; finished fits are kept, and the same command goes on."])
+            ctx.exit(INTERRUPTED)
+
+
+def _problems(error: ValueError) -> tuple[str, ...] | None:
+    """Return the faults of a spec or a table; None for any other error, which is a bug."""
+    from reanalysis.spec import SpecError
+    from reanalysis.tables import DataError
+
+    return error.problems if isinstance(error, SpecError | DataError) else None
+
+
+def _words(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}."
+
+
+def _complain(lines: tuple[str, ...] | list[str]) -> None:
+    from reanalysis.terminal import say
+
+    for line in lines:
+        say(f"error: {' '.join(line.splitlines())}", err=True)
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Leave by an exception on SIGTERM, so that locks are released and parts removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+OUTSIDE = click.option(
+    "--allow-outside", is_flag=True, help="Let a spec name data outside its own project."
+)
+
+
+@click.group(cls=Commands, help=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reanalysis")
+def main() -> None:
+    """Reanalyse a published meta-analysis."""
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--out", metavar="DIR", help="Output folder [default: reports/NAME].")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(["reml", "exact", "nuts"]),
+    help="Engine to use; may be repeated [default: all three].",
+)
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Model to fit; repeatable.")
+@click.option("--quick", is_flag=True, help="Fewer draws of NUTS.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Replace the spec's seed.")
+@click.option("--force", is_flag=True, help="Refit what a former run has saved.")
+@OUTSIDE
+@click.pass_context
+def run(
+    ctx: click.Context,
+    spec: str,
+    out: str | None,
+    engines: tuple[str, ...],
+    models: tuple[str, ...],
+    quick: bool,
+    seed: int | None,
+    force: bool,
+    allow_outside: bool,
+) -> None:
+    """Fit every model of SPEC and write the report.
+
+    SPEC is a TOML file, a CSV, or a name that `reanalysis list` shows.
+    """
+    from reanalysis.analysis import ENGINES
+    from reanalysis.analysis import run as run_analysis
+    from reanalysis.locate import load_source
+    from reanalysis.terminal import answer, say, watch
+
+    began = time.monotonic()
+    asked = load_source(spec)
+    folder = Path(out) if out is not None else Path("reports") / asked.name
+    with watch() as progress:
+        analysis = run_analysis(
+            asked,
+            tuple(e for e in ENGINES if e in engines) or ENGINES,
+            models=models,
+            out=folder,
+            seed=seed,
+            quick=quick,
+            force=force,
+            allow_outside=allow_outside,
+            progress=progress,
+        )
+    report = folder / "report.html"
+    size, seconds = report.stat().st_size / 1e6, time.monotonic() - began
+    say(answer(analysis, f"{report} ({size:.1f} MB, {seconds:.0f} s)"))
+    ctx.exit(_status(analysis))
+
+
+def _status(analysis: "Analysis") -> int:
+    if not analysis.agrees:
+        return 1
+    empty = any(m.reml is m.exact is m.nuts is None for m in analysis.models.values())
+    return 0 if analysis.converged and not empty else GATE
+
+
+@main.command()
+@click.argument("spec")
+@JSON
+@OUTSIDE
+@click.pass_context
+def check(ctx: click.Context, spec: str, as_json: bool, allow_outside: bool) -> None:
+    """Check SPEC and its data without computing anything.
+
+    Lists every fault at once; needs a second, and no sampler.
+    """
+    from reanalysis.analysis import plan
+    from reanalysis.terminal import say
+
+    try:
+        asked, data, designs = plan(spec, allow_outside=allow_outside)
+    except ValueError as error:
+        problems = _problems(error)
+        if as_json and problems is not None:
+            say(json.dumps({"ok": False, "problems": list(problems)}, indent=1))
+        raise
+    document = _plan_document(asked, data, designs)
+    say(json.dumps(document, indent=1, ensure_ascii=False) if as_json else _plan_text(document))
+
+
+def _plan_document(
+    asked: "Reanalysis", data: "Dataset", designs: "dict[str, tuple[ModelSpec, Dataset, Design]]"
+) -> dict[str, Any]:
+    from reanalysis.design import resolve_priors
+
+    models = {}
+    notes = list(data.notes)
+    for name, (model, reading, design) in designs.items():
+        notes += [note for note in reading.notes if note not in notes]
+        models[name] = {
+            "title": model.title or name,
+            "table": reading.resource,
+            "k": design.k,
+            "m": design.m,
+            "levels": design.levels,
+            "mechanism": model.mechanism,
+            "coefficients": list(design.coefficients),
+            "dropped": list(design.dropped),
+            "priors": {
+                parameter: {
+                    "prior": str(prior),
+                    "central_95": [float(q) for q in prior.ppf([0.025, 0.975])],
+                    "rationale": prior.rationale,
+                }
+                for parameter, prior in resolve_priors(design, model).items()
+            },
+        }
+    return {
+        "ok": True,
+        "name": asked.name,
+        "title": asked.title,
+        "data": {
+            "name": data.name,
+            "table": data.resource,
+            "sha256": data.provenance.sha256,
+            "k": data.k,
+            "m": data.m,
+            "measure": data.measure,
+            "direction": data.direction,
+            "roles": dict(data.roles),
+            "guessed": bool(data.guesses),
+        },
+        "models": models,
+        "notes": notes,
+        "problems": [],
+    }
+
+
+def _plan_text(document: dict[str, Any]) -> str:
+    from reanalysis.terminal import columns
+
+    data = document["data"]
+    roles = ", ".join(f"{role} = {column}" for role, column in data["roles"].items())
+    blocks = [
+        document["title"],
+        columns(
+            [
+                (
+                    "data",
+                    f"{data['name']}, table {data['table']}: k = {data['k']} effect sizes, "
+                    f"m = {data['m']} samples",
+                ),
+                ("measure", f"{data['measure']}, expected direction {data['direction']}"),
+                ("columns", roles + (" (guessed from their names)" if data["guessed"] else "")),
+                *(("note", note) for note in document["notes"]),
+            ]
+        ),
+    ]
+    for name, model in document["models"].items():
+        head = (
+            f"model {name}: {model['title']} (k = {model['k']}, m = {model['m']}, "
+            f"{model['levels']} levels, mechanism {model['mechanism']})"
+        )
+        rows = [
+            (parameter, p["prior"], "95 % in {:.2f} to {:.2f}".format(*p["central_95"]))
+            for parameter, p in model["priors"].items()
+        ]
+        blocks.append("\n".join([head, columns(rows, indent="  "), *model["dropped"]]))
+    blocks.append("Nothing to correct.")
+    return "\n\n".join(blocks)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+def render(folder: str) -> None:
+    """Make the report of DIR again from its results; nothing is fitted."""
+    from reanalysis.output import render_folder
+    from reanalysis.terminal import say
+
+    say(f"report  {render_folder(Path(folder))}")
+
+
+@main.command("list")
+@JSON
+def list_(as_json: bool) -> None:
+    """Show the specs and data sets at hand."""
+    from reanalysis.locate import data_at_hand, specs_at_hand
+    from reanalysis.terminal import columns, say
+
+    found = {"specs": specs_at_hand(), "data": data_at_hand()}
+    if as_json:
+        paths = {
+            kind: {name: os.fspath(path) for name, path in entries.items()}
+            for kind, entries in found.items()
+        }
+        say(json.dumps(paths, indent=1, ensure_ascii=False))
+        return
+    rows = [
+        (word, name, os.fspath(path))
+        for word, kind in (("spec", "specs"), ("data", "data"))
+        for name, path in found[kind].items()
+    ]
+    say(columns(rows) or "No models/ or data/ folder here.")
