@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reanalysis.compare import Comparison, make_comparison
+from reanalysis.comparison import Comparison, make_comparison
 from reanalysis.dataset import DataError, Dataset, load_dataset
 from reanalysis.design import Design, make_design, resolve_priors
 from reanalysis.exact import fit_exact

@@ -1,6 +1,6 @@
 """What the engines return: estimates, posteriors, frequentist fits and their diagnostics.
 
-Records only. The engines fill them, `reanalysis.compare` sets them side by side and the report
+Records only. The engines fill them, `reanalysis.comparison` sets them side by side and the report
 prints them.
 """
 
