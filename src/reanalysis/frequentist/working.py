@@ -4,19 +4,17 @@ The one place that reads the model specification: the number it takes for the sa
 correlation, and the extra column of a PET or PEESE model.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from reanalysis.design import Design
+from reanalysis.frequentist.regression import with_predictor
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 
 if TYPE_CHECKING:
     from reanalysis.spec import ModelSpec
 
-__all__ = ["constant_columns", "sampling_correlation", "working_design"]
+__all__ = ["sampling_correlation", "working_design"]
 
 
 def sampling_correlation(spec: "ModelSpec") -> float:
@@ -68,16 +66,4 @@ def working_design(design: Design, spec: "ModelSpec") -> Design:
             f"REML has no selection model for the mechanism '{spec.mechanism}'; "
             "for two-level data fit_selmodel gives the maximum-likelihood fit."
         )
-    column = np.sqrt(design.vi) if spec.mechanism == "pet" else design.vi
-    names = design.coefficients
-    first = ("beta[intercept]",) if names == ("mu",) else names
-    return replace(
-        design,
-        X=np.column_stack([design.X, column]),
-        coefficients=(*first, spec.mechanism),
-    )
-
-
-def constant_columns(design: Design) -> np.ndarray:
-    """Return which columns of X are the same for all rows, shape (p,)."""
-    return np.ptp(design.X, axis=0) == 0
+    return with_predictor(design, "sei" if spec.mechanism == "pet" else "vi", spec.mechanism)
