@@ -32,13 +32,7 @@ from reanalysis.design import Design, resolve_priors
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Posterior
 from reanalysis.spec import ModelSpec
-from reanalysis.summaries import (
-    check_convergence,
-    make_estimates,
-    reported_draws,
-    summarise_draws,
-    summarise_effects,
-)
+from reanalysis.summaries import make_posterior
 
 __all__ = ["SamplerSettings", "fit_nuts"]
 
@@ -176,8 +170,7 @@ def _attempt(
     samples = sample(design, spec, priors, settings, seed, progress)
     rng = np.random.default_rng([seed, attempt])
     draws = complete_draws(design, spec, priors, samples.parameters, samples.statistics, rng)
-    table = summarise_draws(reported_draws(draws))
-    record = {
+    draws.attrs = {
         "sampler": settings.sampler,
         "version": nutpie.__version__ if settings.sampler == "nutpie" else pm.__version__,
         "chains": settings.chains,
@@ -187,15 +180,7 @@ def _attempt(
         "seed": seed,
         "attempts": attempt,
     }
-    diagnostics = check_convergence(table, draws, (settings.chains, settings.draws), record)
-    draws.attrs = record
-    return Posterior(
-        "nuts",
-        make_estimates(table, on_r=["mean_r"]),
-        draws=draws,
-        effects=summarise_effects(draws, design),
-        diagnostics=diagnostics,
-    )
+    return make_posterior(draws, design)
 
 
 def _sample_nutpie(

@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from reanalysis.design import Design
-from reanalysis.results import Diagnostics, Estimate
+from reanalysis.results import Diagnostics, Estimate, Posterior
 
 __all__ = [
     "EBFMI_MIN",
@@ -27,6 +27,7 @@ __all__ = [
     "load_draws",
     "loo",
     "make_estimates",
+    "make_posterior",
     "power_scaling",
     "reported_draws",
     "save_draws",
@@ -40,6 +41,37 @@ ESS_MIN = 400.0
 EBFMI_MIN = 0.3
 
 LEVEL = 0.95
+
+
+def make_posterior(draws: xr.DataTree, design: Design) -> Posterior:
+    """Return the posterior that draws amount to, fresh from the sampler or read from a file.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        Groups as from `reanalysis.builders.completion.complete_draws`; its attributes record the
+        sampler and the ``chains`` and ``draws`` that were asked for.
+    design : Design
+        The arrays of the model.
+
+    Returns
+    -------
+    Posterior
+        Estimates, effects and diagnostics, the gate checked anew.
+    """
+    record = {
+        str(name): value.item() if isinstance(value, np.generic) else value
+        for name, value in draws.attrs.items()
+    }
+    table = summarise_draws(reported_draws(draws))
+    requested = (record["chains"], record["draws"])
+    return Posterior(
+        "nuts",
+        make_estimates(table, on_r=["mean_r"]),
+        draws=draws,
+        effects=summarise_effects(draws, design),
+        diagnostics=check_convergence(table, draws, requested, record),
+    )
 
 
 def reported_draws(draws: xr.DataTree) -> xr.Dataset:
