@@ -20,6 +20,7 @@ from reanalysis.exact.quadrature import (
     Cumulative,
     Interval,
     Rule,
+    graded,
     invert,
     legendre_rule,
     zoom,
@@ -135,6 +136,8 @@ class Grid:
         Parameters at the nodes.
     outer : numpy.ndarray of shape (n_outer,)
         Angle ``phi`` of each outer node.
+    angles : tuple or None
+        Rule along ``phi`` and its interval; None with one standard deviation.
     mean, cov : numpy.ndarray of shape (g, q), (g, q, q)
         Coefficients given the node.
     log_marginal_likelihood : float
@@ -150,14 +153,40 @@ class Grid:
     tau_within: Vector
     rho: Vector
     outer: Vector
+    angles: tuple[Rule, Interval] | None
     mean: Vector
     cov: Vector
     log_marginal_likelihood: float
 
     @cached_property
-    def cumulative(self) -> Cumulative:
-        """Cumulative integral along ``t`` for each outer node."""
-        return Cumulative.of(self.rule, self.interval, self.density)
+    def _sliced(self) -> dict[str, tuple[Vector, Cumulative]]:
+        """For each standard deviation its share of ``tau`` by slice, and the slices' integrals.
+
+        A small ``tau_between`` is a narrow range of angles at the end where cos(phi) = 0, so the
+        slices crowd there; those of ``tau_within`` at the other end.
+        """
+        if self.angles is None:
+            flat = self.density.sum(axis=1, keepdims=True)
+            one, zero = np.ones(1), np.zeros(1)
+            whole = Cumulative.of(self.rule, self.interval, flat)
+            parts = {"tau_between": np.cos(self.outer[:1]), "tau_within": np.sin(self.outer[:1])}
+            return {
+                "tau": (one, whole),
+                **{name: (np.where(part > 0.5, one, zero), whole) for name, part in parts.items()},
+            }
+        rule, (low, high) = self.angles
+        half = (high - low) / 2
+        by_angle = self.density.reshape(len(self.density), len(rule.nodes), -1).sum(axis=2)
+        by_angle = by_angle / (rule.weights * half)
+        sliced = {}
+        for name, end, part in (("tau_between", 1, np.cos), ("tau_within", -1, np.sin)):
+            x, weights, matrix = graded(len(rule.nodes), end)
+            density = (by_angle @ matrix.T) * (weights * half)
+            share = part(low + (x + 1) * half)
+            sliced[name] = share, Cumulative.of(self.rule, self.interval, density)
+        total = self.density.sum(axis=1, keepdims=True)
+        sliced["tau"] = np.ones(1), Cumulative.of(self.rule, self.interval, total)
+        return sliced
 
     def values(self, parameter: str) -> Vector:
         """Return a standard deviation at the nodes."""
@@ -167,13 +196,13 @@ class Grid:
             return self.tau_within
         return np.hypot(self.tau_between, self.tau_within)
 
-    def cdf_pdf(self, parameters: Sequence[str], x: Vector) -> tuple[Vector, Vector]:
-        """Return distribution function and density of standard deviations.
+    def cdf_pdf(self, parameter: str, x: Vector) -> tuple[Vector, Vector]:
+        """Return distribution function and density of a standard deviation.
 
         Parameters
         ----------
-        parameters : sequence of str
-            ``tau_between``, ``tau_within`` or ``tau`` for each point.
+        parameter : str
+            ``tau_between``, ``tau_within`` or ``tau``.
         x : numpy.ndarray of shape (q,)
             Points.
 
@@ -182,48 +211,34 @@ class Grid:
         tuple of numpy.ndarray of shape (q,)
             Distribution function and density at each point.
         """
-        parts = {
-            "tau_between": np.cos(self.outer),
-            "tau_within": np.sin(self.outer),
-            "tau": np.ones_like(self.outer),
-        }
-        # Where a part is zero the standard deviation is zero: its distribution function is 1.
-        divisor = np.maximum(np.stack([parts[name] for name in parameters]), TINY)
-        divisor = divisor * self.problem.scale
+        share, cumulative = self._sliced[parameter]
+        # Where the share is zero the standard deviation is zero: its distribution function is 1.
+        divisor = np.maximum(share, TINY) * self.problem.scale
         ratio = x[:, None] / divisor
-        F, f = self.cumulative.at(np.arcsinh(ratio))
+        F, f = cumulative.at(np.arcsinh(ratio))
         return F.sum(axis=1), (f / (np.sqrt(1 + ratio**2) * divisor)).sum(axis=1)
 
-    def quantiles(self, parameters: Sequence[str], probabilities: Vector) -> Vector:
-        """Return quantiles of standard deviations.
+    def quantiles(self, parameter: str, probabilities: Vector) -> Vector:
+        """Return quantiles of a standard deviation.
 
         Parameters
         ----------
-        parameters : sequence of str
-            Names of the standard deviations.
+        parameter : str
+            ``tau_between``, ``tau_within`` or ``tau``.
         probabilities : numpy.ndarray of shape (q,)
             Probabilities.
 
         Returns
         -------
-        numpy.ndarray of shape (len(parameters), q)
+        numpy.ndarray of shape (q,)
             Quantiles.
         """
-        starts = []
-        for name in parameters:
-            values = self.values(name)
-            mean = self.weight @ values
-            spread = np.log1p(self.weight @ (values - mean) ** 2 / mean**2)
-            starts.append(mean * np.exp(np.sqrt(spread) * ndtri(probabilities) - spread / 2))
-        names = np.repeat(list(parameters), len(probabilities)).tolist()
+        values = self.values(parameter)
+        mean = self.weight @ values
+        spread = np.log1p(self.weight @ (values - mean) ** 2 / mean**2)
+        start = mean * np.exp(np.sqrt(spread) * ndtri(probabilities) - spread / 2)
         top = float(self.problem.tau(np.array(self.interval[1])))
-        found = invert(
-            lambda x: self.cdf_pdf(names, x),
-            np.tile(probabilities, len(parameters)),
-            (0.0, top),
-            np.concatenate(starts),
-        )
-        return found.reshape(len(parameters), -1)
+        return invert(lambda x: self.cdf_pdf(parameter, x), probabilities, (0.0, top), start)
 
 
 def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
@@ -279,9 +294,10 @@ def evaluate_grid(
     t = t_box[0] + (rule.nodes + 1) / 2 * (t_box[1] - t_box[0])
     rho, rho_weight = problem.rho_nodes()
     if phi_box is None:
-        phi, phi_weight = _angle(problem, np.zeros(1)), np.ones(1)
+        phi, phi_weight, angles = _angle(problem, np.zeros(1)), np.ones(1), None
     else:
         across = legendre_rule(orders[1])
+        angles = across, phi_box
         phi = phi_box[0] + (across.nodes + 1) / 2 * (phi_box[1] - phi_box[0])
         phi_weight = across.weights * (phi_box[1] - phi_box[0]) / 2
     outer_phi = np.repeat(phi, len(rho))
@@ -308,6 +324,7 @@ def evaluate_grid(
         tau_within=tau * np.sin(all_phi),
         rho=all_rho,
         outer=outer_phi,
+        angles=angles,
         mean=mean,
         cov=cov,
         log_marginal_likelihood=float(np.log(total) + top),

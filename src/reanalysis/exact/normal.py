@@ -180,9 +180,9 @@ def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]
     estimates = _normal_estimates(
         design.coefficients, fine, coarse, fine.mean.T, np.diagonal(fine.cov, axis1=1, axis2=2).T
     )
-    names = _taus(design)
-    for name, quantiles in zip(names, fine.quantiles(names, PROBABILITIES), strict=True):
+    for name in _taus(design):
         values = fine.values(name)
+        quantiles = fine.quantiles(name, PROBABILITIES)
         mean = float(fine.weight @ values)
         estimates[name] = Estimate(
             name,
@@ -285,7 +285,7 @@ def _densities(
         e = estimates[name]
         points = np.linspace(0.0, e.value + 5 * (e.sd or 0.0), CURVE_POINTS)
         at = np.maximum(points, points[1] * 1e-6)
-        curves[name] = points, grid.cdf_pdf([name] * len(at), at)[1]
+        curves[name] = points, grid.cdf_pdf(name, at)[1]
     return curves
 
 

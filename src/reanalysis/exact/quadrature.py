@@ -11,7 +11,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-__all__ = ["Cumulative", "Interval", "Rule", "invert", "legendre_rule", "zoom"]
+__all__ = ["Cumulative", "Interval", "Rule", "graded", "invert", "legendre_rule", "zoom"]
 
 Vector = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -30,15 +30,18 @@ class Rule:
     ----------
     nodes, weights : numpy.ndarray of shape (n,)
         Nodes and weights.
-    points : numpy.ndarray of shape (n + 2,)
-        The nodes with both ends.
-    integral, value, slope : numpy.ndarray of shape (n + 2, n)
+    coefficients : numpy.ndarray of shape (n, n)
+        Take values at the nodes to Legendre coefficients.
+    points : numpy.ndarray of shape (3 n,)
+        Chebyshev points, ends included, for interpolation between them.
+    integral, value, slope : numpy.ndarray of shape (3 n, n)
         Take values at the nodes to the integral from -1, the value and the derivative at
         `points`; exact for polynomials of degree n - 1.
     """
 
     nodes: Vector
     weights: Vector
+    coefficients: Vector
     points: Vector
     integral: Vector
     value: Vector
@@ -60,7 +63,7 @@ def legendre_rule(n: int) -> Rule:
         Nodes, weights and matrices; computed once per n.
     """
     nodes, weights = legendre.leggauss(n)
-    points = np.r_[-1.0, nodes, 1.0]
+    points = -np.cos(np.linspace(0.0, np.pi, 3 * n))
     degree = np.arange(n)
     coefficients = (2 * degree[:, None] + 1) / 2 * legendre.legvander(nodes, n - 1).T * weights
     values = legendre.legvander(points, n - 1)
@@ -71,11 +74,36 @@ def legendre_rule(n: int) -> Rule:
     return Rule(
         nodes,
         weights,
+        coefficients,
         points,
         integrals @ coefficients,
         values @ coefficients,
         slopes @ coefficients,
     )
+
+
+@lru_cache(maxsize=32)
+def graded(n: int, end: int) -> tuple[Vector, Vector, Vector]:
+    """Return a rule on [-1, 1] whose nodes crowd towards one end.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes of the Legendre rule that carries the integrand.
+    end : int
+        1 or -1.
+
+    Returns
+    -------
+    nodes, weights : numpy.ndarray of shape (2 n,)
+        Gauss-Legendre in ``u`` with ``1 - end * x = 2 u**3``.
+    matrix : numpy.ndarray of shape (2 n, n)
+        Takes values at the Legendre nodes to values at the new nodes.
+    """
+    u, w = legendre.leggauss(2 * n)
+    u, w = (u + 1) / 2, w / 2
+    x = end * (1 - 2 * u**3)
+    return x, w * 6 * u**2, legendre.legvander(x, n - 1) @ legendre_rule(n).coefficients
 
 
 def zoom(
@@ -135,7 +163,7 @@ class Cumulative:
         The rule.
     interval : tuple of float
         Ends of the interval that the rule is mapped to.
-    integral, value, slope : numpy.ndarray of shape (n + 2, c)
+    integral, value, slope : numpy.ndarray of shape (3 n, c)
         At ``rule.points``, one column per density.
     """
 
