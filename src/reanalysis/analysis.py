@@ -353,13 +353,21 @@ def _fit_nuts(
     )
 
     def compute() -> Posterior:
+        steps.draws(0, settings.chains * (settings.tune + settings.draws))
         return fit_nuts(design, model, settings=settings, seed=seed, progress=steps.draws)
 
     if folder is None:
         return compute()
     return folder.fit(
         model.name,
-        (design, model, dict(priors), settings, seed, dict(_versions())),
+        {
+            "data": design,
+            "mechanism": (model.mechanism, model.steps, model.sampling_correlation),
+            "priors": priors,
+            "settings": settings,
+            "seed": seed,
+            "versions": _versions(),
+        },
         compute,
         design,
         force=force,

@@ -1,93 +1,160 @@
-"""The output folder: checked before any work, written atomically, resumed after a break."""
+"""The output folder: checked before any work, written atomically, resumed after a break.
 
+report.html, results.json, estimates.csv   what was found; byte-identical when repeated
+run.json                                   when, how long, and the hashes of all files
+inputs/                                    the spec and the data
+fits/                                      draws of NUTS, used again by the next run
+"""
+
+import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from reanalysis.analysis import Analysis
+from reanalysis.archive import archived_files
+from reanalysis.atomic import PART, write_atomically, write_together
 from reanalysis.design import Design
 from reanalysis.document import CONTRACT, estimates_frame, to_document
+from reanalysis.lock import FolderLock
 from reanalysis.report import render_html
 from reanalysis.results import Posterior
+from reanalysis.saved_fits import load_or_fit
 from reanalysis.spec import SpecError
 
-__all__ = ["OutputFolder", "load_results", "render_folder", "write_atomically"]
+__all__ = ["OutputFolder", "load_results", "render_folder", "results_text", "write_atomically"]
+
+RECORD = "run.json"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part.
+class OutputFolder:
+    """The folder of one run; a context manager that holds its lock.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file.
-    text : str
-        Its content.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; an old file stays as it was.
+        The folder; made if it is not there.
+    tell : callable, optional
+        Told in words what became of saved fits.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-class OutputFolder:
-    """The folder of one run; a context manager."""
 
     def __init__(self, path: Path, *, tell: Callable[[str], None] = lambda note: None) -> None:
         self.path = path
         self._tell = tell
 
     def __enter__(self) -> Self:
-        """Make the folder and see that it can be written."""
-        (self.path / "fits").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / ".writable", "")
-        (self.path / ".writable").unlink()
+        """Make the folder, lock it and see that it can be written.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, or another run is using it.
+        """
+        self._began = datetime.now(UTC), time.monotonic()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.path)
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            raise OSError(
+                f"{self.path}: cannot be written ({error.strerror}); name another folder as --out."
+            ) from None
+        for part in (*self.path.glob(f".*{PART}"), *self.path.glob("*/.*.tmp")):
+            part.unlink(missing_ok=True)  # left by a run that was killed
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the folder as it is."""
+        """Release the lock; a folder without any file is removed."""
+        self._lock.release()
+        with suppress(OSError):
+            self.path.rmdir()
 
     def fit(
         self,
         name: str,
-        inputs: tuple[Any, ...],
+        inputs: Mapping[str, object],
         compute: Callable[[], Posterior],
         design: Design,
         *,
         force: bool,
     ) -> Posterior:
-        """Return a fit: the saved one if it answers the same question, else a new one."""
-        return compute()
+        """Return a fit: the saved one if it answers the same question, else a new one.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        inputs : mapping of str to object
+            Everything that determines the draws, by name.
+        compute : callable
+            Fits the model.
+        design : Design
+            The arrays of the model.
+        force : bool
+            Whether to fit in any case.
+
+        Returns
+        -------
+        Posterior
+            The fit, saved in ``fits/``.
+        """
+        return load_or_fit(
+            self.path / "fits", name, inputs, compute, design, force=force, tell=self._tell
+        )
 
     def write(self, analysis: Analysis) -> None:
-        """Write results, estimates, spec and report.
+        """Write report, results, estimates, inputs and the record of the run.
 
         Parameters
         ----------
         analysis : Analysis
             The finished analysis.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be written; then all are as they were.
         """
         document = to_document(analysis)
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        html = render_html(document)
-        write_atomically(self.path / "results.json", text + "\n")
-        write_atomically(self.path / "estimates.csv", estimates_frame(document).to_csv(index=False))
-        write_atomically(self.path / "report.html", html)
+        files: dict[str, bytes] = {
+            "report.html": render_html(document).encode(),
+            "results.json": results_text(document).encode(),
+            "estimates.csv": estimates_frame(document).to_csv(index=False).encode(),
+            **archived_files(analysis),
+        }
+        began, clock = self._began
+        record = {
+            "started": began.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 1),
+            "sha256": {
+                name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+            },
+        }
+        write_together(
+            {self.path / name: content for name, content in files.items()}
+            | {self.path / RECORD: json.dumps(record, indent=1) + "\n"}
+        )
+
+
+def results_text(document: Mapping[str, Any]) -> str:
+    """Return a results document as the text of ``results.json``.
+
+    Parameters
+    ----------
+    document : mapping
+        From `reanalysis.document.to_document`.
+
+    Returns
+    -------
+    str
+        JSON with numbers at full precision.
+    """
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def render_folder(path: Path) -> Path:
@@ -111,7 +178,13 @@ def render_folder(path: Path) -> Path:
         If a file cannot be read or written.
     """
     document = load_results(path)
-    write_atomically(path / "report.html", render_html(document))
+    html = render_html(document).encode()
+    files: dict[Path, str | bytes] = {path / "report.html": html}
+    record = load_record(path)
+    if record:
+        record["sha256"]["report.html"] = hashlib.sha256(html).hexdigest()
+        files[path / RECORD] = json.dumps(record, indent=1) + "\n"
+    write_together(files)
     return path / "report.html"
 
 
@@ -147,3 +220,12 @@ def load_results(path: Path) -> dict[str, Any]:
             [f"{file}: not results of this version (contract {CONTRACT}); run the analysis again."]
         )
     return document
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Return ``run.json`` of a finished run; empty where it is missing or broken."""
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, FileNotFoundError):
+        return {}
+    return record if isinstance(record, dict) and isinstance(record.get("sha256"), dict) else {}

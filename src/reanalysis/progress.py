@@ -19,7 +19,7 @@ class Stage:
     detail : str
         The model, or the folder.
     done, of : int
-        Draws done and asked for, while NUTS samples.
+        Draws done and asked for, while NUTS compiles (none done yet) and samples; else both 0.
     note : str
         Something to tell about this step, such as a saved fit that is used again.
     """

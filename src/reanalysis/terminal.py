@@ -28,7 +28,7 @@ WORDS = {
     "nuts": "NUTS",
     "report": "report",
 }
-FIRST_COMPILATION = "compiling, about 15 s the first time"
+COMPILING = "compiling (about 15 s, once per kind of model)"
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -100,8 +100,9 @@ def _plain() -> Iterator[Progress]:
         if stage.note:
             say(f"        {stage.note}", err=True)
         elif not stage.of:
-            hint = f" ({FIRST_COMPILATION})" if stage.step == "nuts" else ""
-            say(f"{_title(stage)}{hint}", err=True)
+            say(_title(stage), err=True)
+        elif not stage.done:
+            say(f"        {COMPILING}, then {stage.of:,} draws", err=True)
 
     yield show
 
@@ -144,12 +145,12 @@ def _moving() -> Iterator[Progress]:
         if stage.note:
             console.print(f"        {escape(stage.note)}")
         elif stage.of:
-            display.update(task, completed=stage.done, total=stage.of, hint="sampling, left:")
+            hint = "sampling" if stage.done else COMPILING
+            display.update(task, completed=stage.done, total=stage.of or None, hint=hint)
         else:
             finish()
             current = (_title(stage), time.monotonic())
-            hint = FIRST_COMPILATION if stage.step == "nuts" else ""
-            display.reset(task, total=None, description=escape(current[0]), hint=hint)
+            display.reset(task, total=None, description=escape(current[0]), hint="")
 
     with display:
         yield show
