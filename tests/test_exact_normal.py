@@ -72,7 +72,7 @@ def test_three_levels_agree_with_the_adaptive_quadrature_in_r(name: str) -> None
         quantiles = dict(zip(expected[key]["probs"], expected[key]["q"], strict=True))
         for found, p in ((e.lower, 0.025), (e.median, 0.5), (e.upper, 0.975)):
             # The R program interpolates its quantiles; the brute force below is stricter.
-            assert found == pytest.approx(quantiles[p], abs=2e-3 * expected[key]["sd"])
+            assert found == pytest.approx(quantiles[p], abs=4e-3 * expected[key]["sd"])
     assert fit.estimates["tau"].value == pytest.approx(expected["tau_total"]["mean"], rel=1e-6)
     new = fit.estimates["new_effect"]
     assert new.sd == pytest.approx(expected["predictive_new_effect"]["sd"], rel=1e-6)
