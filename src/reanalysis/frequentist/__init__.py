@@ -7,6 +7,7 @@ from reanalysis.frequentist.influence import Influence, leave_one_out, standardi
 from reanalysis.frequentist.omnibus import adjust_p_values, compare_moderators
 from reanalysis.frequentist.pet_peese import fit_pet_peese
 from reanalysis.frequentist.prediction import predict_new
+from reanalysis.frequentist.profile import profile_curve
 from reanalysis.frequentist.reml import fit_reml
 from reanalysis.frequentist.robust import RobustFit, fit_robust
 from reanalysis.frequentist.selmodel import SelmodelFit, fit_selmodel
@@ -32,5 +33,6 @@ __all__ = [
     "funnel_contours",
     "leave_one_out",
     "predict_new",
+    "profile_curve",
     "standardised_residuals",
 ]

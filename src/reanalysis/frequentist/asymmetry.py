@@ -1,6 +1,6 @@
 """Tests of funnel-plot asymmetry: Egger's regression and Begg's rank correlation."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,7 @@ from reanalysis.frequentist.small_study import (
     independent_rows,
 )
 from reanalysis.frequentist.wald import wald_rows
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["fit_egger", "fit_rank_test", "kendall_tau"]
 
@@ -36,7 +34,7 @@ LIMITS = (
 
 def fit_egger(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     *,
     model: Literal["classical", "mixed"] = "classical",
     predictor: Literal["sei", "vi"] = "sei",
@@ -81,7 +79,7 @@ def fit_egger(
     )
 
 
-def fit_rank_test(design: Design, spec: "ModelSpec") -> SmallStudyResult:
+def fit_rank_test(design: Design, spec: ModelSpec) -> SmallStudyResult:
     """Correlate the ranks of standardised effects and sampling variances.
 
     Parameters

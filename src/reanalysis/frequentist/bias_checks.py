@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -15,9 +15,7 @@ from reanalysis.frequentist.selmodel import SelmodelFit, fit_selmodel
 from reanalysis.frequentist.small_study import SmallStudyResult
 from reanalysis.frequentist.trimfill import fit_trimfill
 from reanalysis.results import EngineError, FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["SmallStudyChecks", "check_small_study"]
 
@@ -61,7 +59,7 @@ class SmallStudyChecks:
 
 def check_small_study(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     fit: FrequentistFit,
     *,
     direction: Literal["positive", "negative"] = "positive",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reanalysis.design import Design
+from reanalysis.frequentist.covariance import make_covariance
 from reanalysis.frequentist.distributions import interval
 from reanalysis.frequentist.likelihood import Evaluation, Likelihood
 
@@ -34,7 +35,7 @@ def predict_effects(design: Design, likelihood: Likelihood, best: Evaluation) ->
         the sample effect ``u`` with ``u_sd`` and the effect within the sample ``w`` with ``w_sd``.
     """
     s = likelihood.structure
-    covariance = s.covariance(best.tau2)
+    covariance = make_covariance(s, best.tau2)
     basis, p = likelihood.basis, likelihood.p
     k = likelihood.k
     solved = covariance.solve(np.vstack([basis, likelihood.yi, np.ones(k)]))

@@ -1,7 +1,5 @@
 """What a funnel plot draws: the effects, the pseudo-confidence lines and significance contours."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
@@ -9,9 +7,7 @@ from reanalysis.design import Design
 from reanalysis.frequentist.distributions import interval
 from reanalysis.frequentist.small_study import SmallStudyResult
 from reanalysis.results import FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["CONTOURS", "funnel_contours"]
 
@@ -25,7 +21,7 @@ LIMITS = (
 
 
 def funnel_contours(
-    design: Design, spec: "ModelSpec", fit: FrequentistFit, *, points: int = 100
+    design: Design, spec: ModelSpec, fit: FrequentistFit, *, points: int = 100
 ) -> SmallStudyResult:
     """Return the lines of a contour-enhanced funnel plot.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reanalysis.frequentist.covariance import make_covariance
 from reanalysis.frequentist.distributions import chi2_sf
 from reanalysis.frequentist.likelihood import Likelihood
 
@@ -77,7 +78,7 @@ def describe_heterogeneity(likelihood: Likelihood, tau2: NDArray[np.float64]) ->
         Q and I2.
     """
     none = np.zeros_like(tau2)
-    covariance = likelihood.structure.covariance(none)
+    covariance = make_covariance(likelihood.structure, none)
     wx = covariance.solve(likelihood.basis)
     wy = covariance.solve(likelihood.yi[None, :])[0]
     a = wx @ likelihood.basis.T

@@ -7,22 +7,21 @@ follows). Residuals that need no refit are in `standardised_residuals`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.design import Design
+from reanalysis.frequentist.covariance import make_covariance
 from reanalysis.frequentist.distributions import chi2_sf, interval, two_sided_p
 from reanalysis.frequentist.heterogeneity import describe_heterogeneity
 from reanalysis.frequentist.likelihood import Evaluation, Likelihood, make_likelihood
 from reanalysis.frequentist.optimise import maximise
-from reanalysis.frequentist.working import sampling_correlation, working_design
+from reanalysis.frequentist.working import fitted_likelihood, sampling_correlation
 from reanalysis.results import EngineError, FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["Influence", "leave_one_out", "standardised_residuals"]
 
@@ -62,7 +61,7 @@ class Influence:
 
 
 def leave_one_out(
-    design: Design, spec: "ModelSpec", fit: FrequentistFit, *, unit: Unit = "sample"
+    design: Design, spec: ModelSpec, fit: FrequentistFit, *, unit: Unit = "sample"
 ) -> Influence:
     """Leave out each effect or each sample in turn and fit again.
 
@@ -82,9 +81,8 @@ def leave_one_out(
     Influence
         Estimates without each case, and how far they move.
     """
-    work = working_design(design, spec)
-    full = make_likelihood(work, sampling_correlation(spec), fit.method)
-    hat = _leverage(work, full, fit)
+    work, full, tau2 = fitted_likelihood(design, spec, fit)
+    hat = _leverage(work, full, tau2, fit.vcov)
     refits: list[pd.DataFrame] = []
     cases: list[dict[str, str | float]] = []
     for omitted, rows in _cases(work, unit):
@@ -142,7 +140,7 @@ def leave_one_out(
 
 
 def standardised_residuals(
-    design: Design, spec: "ModelSpec", fit: FrequentistFit
+    design: Design, spec: ModelSpec, fit: FrequentistFit
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return internally standardised residuals, by effect and by sample.
 
@@ -164,9 +162,7 @@ def standardised_residuals(
         One row per sample: ``sample``, ``rows``, ``statistic`` (its residuals together, weighted
         by their covariance), ``df`` (rank of that covariance), ``p`` (chi-square).
     """
-    work = working_design(design, spec)
-    likelihood = make_likelihood(work, sampling_correlation(spec), fit.method)
-    tau2 = _components(likelihood, fit)
+    work, likelihood, tau2 = fitted_likelihood(design, spec, fit)
     residual = work.yi - work.X @ fit.coef
     fitted_variance = np.sum((work.X @ fit.vcov) * work.X, axis=1)
     se = np.sqrt(np.maximum(likelihood.structure.variances(tau2) - fitted_variance, 0.0))
@@ -177,7 +173,7 @@ def standardised_residuals(
             "residual": residual,
             "se": se,
             "z": np.divide(residual, se, out=np.zeros(work.k), where=se > 0),
-            "hat": _leverage(work, likelihood, fit),
+            "hat": _leverage(work, likelihood, tau2, fit.vcov),
         }
     )
     samples = []
@@ -189,15 +185,10 @@ def standardised_residuals(
     return effects, pd.DataFrame(samples, columns=["sample", "rows", "statistic", "df", "p"])
 
 
-def _components(likelihood: Likelihood, fit: FrequentistFit) -> Vector:
-    """Return the fitted variance components in the order of the likelihood."""
-    return np.array([fit.tau2_between, fit.tau2_within])[: len(likelihood.structure.components)]
-
-
-def _leverage(design: Design, likelihood: Likelihood, fit: FrequentistFit) -> Vector:
+def _leverage(design: Design, likelihood: Likelihood, tau2: Vector, vcov: Vector) -> Vector:
     """Return the diagonal of the hat matrix ``X (X'WX)^-1 X'W``."""
-    solved = likelihood.structure.covariance(_components(likelihood, fit)).solve(design.X.T)
-    return np.sum((design.X @ fit.vcov) * solved.T, axis=1)
+    solved = make_covariance(likelihood.structure, tau2).solve(design.X.T)
+    return np.sum((design.X @ vcov) * solved.T, axis=1)
 
 
 def _cases(design: Design, unit: Unit) -> Iterator[tuple[str, Rows]]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reanalysis.design import Design
-from reanalysis.frequentist.covariance import Covariance, Structure, make_structure
+from reanalysis.frequentist.covariance import Covariance, make_covariance
+from reanalysis.frequentist.structure import Structure, make_structure
 from reanalysis.results import EngineError
 
 __all__ = ["Evaluation", "Likelihood", "make_likelihood"]
@@ -114,7 +115,7 @@ class Likelihood:
         Evaluation
             Everything at this point.
         """
-        covariance = self.structure.covariance(tau2)
+        covariance = make_covariance(self.structure, tau2)
         p = self.p
         solved = covariance.solve(self.rows if derivatives else self.rows[: p + 1])
         wx = solved[:p]

@@ -6,7 +6,7 @@ the Egger test that respects the samples (Rodgers & Pustejovsky 2021, Psychologi
 141-160).
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,7 @@ from reanalysis.frequentist.robust import robust_fit
 from reanalysis.frequentist.small_study import SmallStudyResult, independent_rows
 from reanalysis.frequentist.wald import coefficient_tests, wald_rows
 from reanalysis.frequentist.working import sampling_correlation
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["fit_pet_peese"]
 
@@ -37,7 +35,7 @@ LIMITS = (
 
 def fit_pet_peese(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     *,
     direction: Literal["positive", "negative"] = "positive",
 ) -> SmallStudyResult:

@@ -4,8 +4,6 @@ Higgins, Thompson & Spiegelhalter (2009, JRSS A 172, 137-159) for two levels; wi
 new sample varies by ``tau_between`` and a new effect also by ``tau_within``.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -14,18 +12,14 @@ from reanalysis.design import Design
 from reanalysis.frequentist.distributions import interval
 from reanalysis.frequentist.wald import containment_df
 from reanalysis.results import FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["predict_new", "prediction_table"]
 
 Vector = NDArray[np.float64]
 
 
-def predict_new(
-    design: Design, spec: "ModelSpec", fit: FrequentistFit, x: ArrayLike
-) -> pd.DataFrame:
+def predict_new(design: Design, spec: ModelSpec, fit: FrequentistFit, x: ArrayLike) -> pd.DataFrame:
     """Return the expected effect at given moderator values, with prediction intervals.
 
     Parameters

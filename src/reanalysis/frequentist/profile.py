@@ -6,13 +6,19 @@ likelihood is skewed and ends at zero (Hardy & Thompson 1996, Statistics in Medi
 Viechtbauer 2007, Statistics in Medicine 26, 37-52).
 """
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from reanalysis.design import Design
 from reanalysis.frequentist.likelihood import Evaluation, Likelihood
 from reanalysis.frequentist.optimise import climb
+from reanalysis.frequentist.working import fitted_likelihood
+from reanalysis.results import FrequentistFit
+from reanalysis.spec import ModelSpec
 
 __all__ = ["profile_curve", "profile_intervals"]
 
@@ -56,18 +62,25 @@ def profile_intervals(
 
 
 def profile_curve(
-    likelihood: Likelihood, best: Evaluation, component: str, points: int = 41
+    design: Design,
+    spec: ModelSpec,
+    fit: FrequentistFit,
+    component: Literal["tau_between", "tau_within"] = "tau_between",
+    *,
+    points: int = 41,
 ) -> pd.DataFrame:
     """Return the profile log-likelihood of one variance component, for a figure.
 
     Parameters
     ----------
-    likelihood : Likelihood
-        The fitted likelihood.
-    best : Evaluation
-        Its maximum.
-    component : str
-        ``tau_between`` or ``tau_within``.
+    design : Design
+        The arrays of the model.
+    spec : ModelSpec
+        The model.
+    fit : FrequentistFit
+        The fit of that design and model.
+    component : {"tau_between", "tau_within"}, default "tau_between"
+        The component.
     points : int, default 41
         Number of points, equally spaced in tau from 0 to beyond the 95 % interval.
 
@@ -76,6 +89,8 @@ def profile_curve(
     pandas.DataFrame
         ``tau`` and ``loglik``, the latter relative to the maximum (0 or less).
     """
+    _, likelihood, tau2 = fitted_likelihood(design, spec, fit)
+    best = likelihood.at(tau2, derivatives=True)
     index = likelihood.structure.components.index(component)
     upper = _end(likelihood, best, index, float(special.chdtri(1, 0.05)) / 2, upwards=True)
     taus = np.linspace(0.0, 1.2 * np.sqrt(upper), points)

@@ -5,7 +5,7 @@ intervals each have their own file beside it. Nothing here is shared with the Ba
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,7 @@ from reanalysis.frequentist.wald import (
 )
 from reanalysis.frequentist.working import sampling_correlation, working_design
 from reanalysis.results import Estimate, FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["fit_reml"]
 
@@ -41,7 +39,7 @@ Vector = NDArray[np.float64]
 
 def fit_reml(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     *,
     method: Literal["REML", "ML"] = "REML",
     details: bool = True,

@@ -8,21 +8,20 @@ Pustejovsky & Tipton (2022, Prevention Science 23, 425-438).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.design import Design
+from reanalysis.frequentist.covariance import make_covariance
 from reanalysis.frequentist.distributions import f_sf
-from reanalysis.frequentist.likelihood import Likelihood, make_likelihood
+from reanalysis.frequentist.likelihood import Likelihood
 from reanalysis.frequentist.wald import tested_columns, wald_chi2, wald_rows
-from reanalysis.frequentist.working import sampling_correlation, working_design
+from reanalysis.frequentist.working import fitted_likelihood
 from reanalysis.results import FrequentistFit
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["RobustFit", "fit_robust", "robust_fit"]
 
@@ -65,7 +64,7 @@ class RobustFit:
 
 
 def fit_robust(
-    design: Design, spec: "ModelSpec", fit: FrequentistFit, *, kind: Kind = "CR2"
+    design: Design, spec: ModelSpec, fit: FrequentistFit, *, kind: Kind = "CR2"
 ) -> RobustFit:
     """Return cluster-robust tests of a fitted model, clustered by sample.
 
@@ -85,9 +84,7 @@ def fit_robust(
     RobustFit
         Covariance, Satterthwaite degrees of freedom, t tests and the omnibus F test.
     """
-    work = working_design(design, spec)
-    likelihood = make_likelihood(work, sampling_correlation(spec), fit.method)
-    tau2 = np.array([fit.tau2_between, fit.tau2_within])[: len(likelihood.structure.components)]
+    work, likelihood, tau2 = fitted_likelihood(design, spec, fit)
     return robust_fit(work, likelihood, tau2, kind)
 
 
@@ -143,7 +140,7 @@ def _pulls(
     """
     structure = likelihood.structure
     m, p = len(structure.starts), design.p
-    bread = structure.covariance(tau2).solve(design.X.T).T @ vcov
+    bread = make_covariance(structure, tau2).solve(design.X.T).T @ vcov
     if kind != "CR2":
         factor = {"CR0": 1.0, "CR1": m / (m - 1), "CR1p": m / (m - p) if m > p else np.inf}[kind]
         return np.sqrt(factor) * bread, np.sqrt(factor) * (design.X @ vcov)

@@ -6,7 +6,6 @@ several effects per sample the mechanism has to be named; the Bayesian engines d
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,7 @@ from reanalysis.frequentist.small_study import dependence_limit
 from reanalysis.frequentist.step_search import StepOptimum, maximise_steps
 from reanalysis.frequentist.stepfun import Alternative, StepLikelihood, make_step_likelihood
 from reanalysis.results import EngineError, Estimate, estimates_table
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["SelmodelFit", "fit_selmodel"]
 
@@ -101,7 +98,7 @@ class SelmodelFit:
 
 def fit_selmodel(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     *,
     steps: tuple[float, ...] | None = None,
     alternative: Alternative = "greater",

@@ -1,7 +1,7 @@
 """Trim-and-fill (Duval & Tweedie 2000a, JASA 95, 89-98; 2000b, Biometrics 56, 455-463)."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,7 @@ from reanalysis.frequentist.small_study import (
     independent_rows,
 )
 from reanalysis.frequentist.wald import wald_rows
-
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
+from reanalysis.spec import ModelSpec
 
 __all__ = ["fit_trimfill"]
 
@@ -41,7 +39,7 @@ LIMITS = (
 
 def fit_trimfill(
     design: Design,
-    spec: "ModelSpec",
+    spec: ModelSpec,
     *,
     estimator: Estimator = "L0",
     side: Side | Literal["auto"] = "auto",

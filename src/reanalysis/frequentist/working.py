@@ -4,20 +4,23 @@ The one place that reads the model specification: the number it takes for the sa
 correlation, and the extra column of a PET or PEESE model.
 """
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
 from reanalysis.design import Design
+from reanalysis.frequentist.likelihood import Likelihood, make_likelihood
 from reanalysis.frequentist.regression import with_predictor
 from reanalysis.priors import Prior
-from reanalysis.results import EngineError
+from reanalysis.results import EngineError, FrequentistFit
+from reanalysis.spec import ModelSpec
 
-if TYPE_CHECKING:
-    from reanalysis.spec import ModelSpec
-
-__all__ = ["sampling_correlation", "working_design"]
+__all__ = ["fitted_likelihood", "sampling_correlation", "working_design"]
 
 
-def sampling_correlation(spec: "ModelSpec") -> float:
+Vector = NDArray[np.float64]
+
+
+def sampling_correlation(spec: ModelSpec) -> float:
     """Return the sampling correlation as a number: the median of a prior.
 
     Parameters
@@ -34,7 +37,7 @@ def sampling_correlation(spec: "ModelSpec") -> float:
     return float(rho.ppf(0.5)) if isinstance(rho, Prior) else float(rho)
 
 
-def working_design(design: Design, spec: "ModelSpec") -> Design:
+def working_design(design: Design, spec: ModelSpec) -> Design:
     """Return the design with the column of a PET or PEESE model.
 
     Parameters
@@ -67,3 +70,42 @@ def working_design(design: Design, spec: "ModelSpec") -> Design:
             "for two-level data fit_selmodel gives the maximum-likelihood fit."
         )
     return with_predictor(design, "sei" if spec.mechanism == "pet" else "vi", spec.mechanism)
+
+
+def fitted_likelihood(
+    design: Design, spec: ModelSpec, fit: FrequentistFit
+) -> tuple[Design, Likelihood, Vector]:
+    """Return what a fit was made from, and its variance components.
+
+    Parameters
+    ----------
+    design : Design
+        The arrays of the model.
+    spec : ModelSpec
+        The model.
+    fit : FrequentistFit
+        The fit of that design and model.
+
+    Returns
+    -------
+    work : Design
+        The design with the column of a PET or PEESE model.
+    likelihood : Likelihood
+        Its likelihood.
+    tau2 : numpy.ndarray of shape (c,)
+        The fitted variance components, in the order of the likelihood.
+
+    Raises
+    ------
+    ValueError
+        If the fit has other coefficients than the model, so that it cannot be its fit.
+    """
+    work = working_design(design, spec)
+    if fit.coefficients != work.coefficients:
+        raise ValueError(
+            f"the fit has the coefficients {', '.join(fit.coefficients)}, the model has "
+            f"{', '.join(work.coefficients)}; pass the fit of this design and model."
+        )
+    likelihood = make_likelihood(work, sampling_correlation(spec), fit.method)
+    components = likelihood.structure.components
+    return work, likelihood, np.array([fit.tau2_between, fit.tau2_within])[: len(components)]
