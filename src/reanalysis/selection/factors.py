@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from reanalysis.selection.data import Layout, Mechanism, SelectionData
-from reanalysis.selection.nodes import normal_nodes, trapezoid_nodes
+from reanalysis.selection.nodes import half_width, normal_nodes, trapezoid_nodes
 
 __all__ = ["Factor", "Points", "log_marginal", "mechanism_factors"]
 
 Vector = NDArray[np.float64]
 
-POSTERIOR_HALF_WIDTH = 7.5  # standard deviations; a normal leaves 6e-14 outside
-UNREPORTED_HALF_WIDTH = 13.0  # unreported effects can pull the integrand that far from the centre
+UNREPORTED_REACH = 13.0  # unreported effects can pull the integrand that far from the centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +155,7 @@ def _normalised(data: SelectionData, seen: "_Seen") -> list[tuple[Layout, Factor
         return -np.log(seen(_Rows(points, layout, effects, s2))[:, :, 0])
 
     def several(points: Points, layout: Layout, count: int) -> Vector:
-        nodes, weights = normal_nodes(count)
+        nodes, weights = normal_nodes(count, half_width(_floor(points, layout)))
         effects = points.between[:, None, None] * nodes
         effects = np.repeat(effects, len(layout.clusters), axis=1)
         rows = _Rows(points, layout, effects, points.row_variance)
@@ -168,25 +167,29 @@ def _normalised(data: SelectionData, seen: "_Seen") -> list[tuple[Layout, Factor
 def _log_replaced(points: Points, layout: Layout, count: int) -> Vector:
     """Return ``log E[1 / prod A_k(u) | y]``."""
     # 1 / prod A_k grows to omega_min**-K in the tail, which moves the integrand outwards.
-    growth = len(layout.widths) * max(0.0, -float(np.log(points.omega.min())))
-    half_width = float(np.sqrt(POSTERIOR_HALF_WIDTH**2 + 2 * growth))
-    effects, weights = _posterior_nodes(points, layout, count, half_width)
+    reach = half_width(_floor(points, layout))
+    effects, weights = _posterior_nodes(points, layout, count, reach)
     seen = _all_survive(_Rows(points, layout, effects, points.row_variance))
     return np.log(np.einsum("n,scnr->scr", weights, 1 / seen))
 
 
 def _log_unreported(points: Points, layout: Layout, count: int) -> Vector:
     """Return ``log E[(1 - A(u))**(M - m) | y]``."""
-    effects, weights = _posterior_nodes(points, layout, count, UNREPORTED_HALF_WIDTH)
+    effects, weights = _posterior_nodes(points, layout, count, UNREPORTED_REACH)
     rows = _Rows(points, layout, effects, points.row_variance)
     missing = points.data.missing[layout.clusters][:, None, None]
     return np.log(np.einsum("n,scnr->scr", weights, (1 - _typical_survival(rows)) ** missing))
 
 
+def _floor(points: Points, layout: Layout) -> float:
+    """Minus log of the smallest value that ``prod A_k`` can take."""
+    return -len(layout.widths) * float(np.log(points.omega.min()))
+
+
 def _posterior_nodes(
-    points: Points, layout: Layout, count: int, half_width: float
+    points: Points, layout: Layout, count: int, reach: float
 ) -> tuple[Vector, Vector]:
-    nodes, weights = trapezoid_nodes(count, half_width)
+    nodes, weights = trapezoid_nodes(count, reach)
     _, mean, sd = log_marginal(points)
     return mean[:, layout.clusters, None] + sd[:, layout.clusters, None] * nodes, weights
 

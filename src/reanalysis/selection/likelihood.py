@@ -79,7 +79,7 @@ def log_likelihood(
     """
     points = _points(data, eta, tau_between, tau_within, omega, paired)
     constant = np.log(points.omega) @ data.decided
-    result = log_marginal(points)[0][:, None] + (constant[:, None] if paired else constant)
+    result = _unselected(points)[:, None] + (constant[:, None] if paired else constant)
     for layout, factor in mechanism_factors(data):
         result += _evaluate(points, layout, factor, total=True)
     return result[:, 0] if paired else result
@@ -131,6 +131,12 @@ def _points(
         np.asarray(omega, dtype=float),
         paired,
     )
+
+
+def _unselected(points: Points) -> Vector:
+    index = np.arange(len(points.eta))
+    parts = np.array_split(index, max(1, len(index) * points.data.k // CHUNK))
+    return np.concatenate([log_marginal(points.take(part))[0] for part in parts])
 
 
 def _evaluate(points: Points, layout: Layout, factor: Factor, *, total: bool) -> Vector:

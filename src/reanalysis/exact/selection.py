@@ -1,0 +1,294 @@
+"""The exact engine of the selection mechanisms, PET and PEESE.
+
+A posterior is integrated by quadrature and, independently, by importance sampling
+(`reanalysis.exact.selection_fit`); only if both agree is anything returned.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reanalysis.design import Design, resolve_priors
+from reanalysis.exact.grid import Heterogeneity, Problem
+from reanalysis.exact.selection_fit import CrossCheck, integrate_target
+from reanalysis.exact.selection_summaries import (
+    density_curves,
+    parameter_margins,
+    summarise_margins,
+    summarise_predictions,
+)
+from reanalysis.exact.selection_target import Target
+from reanalysis.marginal import Statistics
+from reanalysis.priors import Prior
+from reanalysis.results import EngineError, Estimate, Posterior
+from reanalysis.selection import Bins, Mechanism, SelectionData, WeightPrior
+from reanalysis.spec import ModelSpec
+
+__all__ = ["SelectionPosterior", "fit_exact_selection", "make_target"]
+
+Vector = NDArray[np.float64]
+
+# Half-Cauchy as in RoBMA (Bartoš et al. 2023), in units of the coefficient on Fisher's z.
+BIAS_PRIORS: Mapping[str, Prior] = {
+    "pet": Prior("half_cauchy", {"sigma": 1.0}, "Slope on the standard error, as in RoBMA."),
+    "peese": Prior("half_cauchy", {"sigma": 10.0}, "Slope on the variance, as in RoBMA (z scale)."),
+}
+MOSTLY = 0.5  # share of effects against the expected direction that deserves a warning
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionPosterior(Posterior):
+    """A posterior of a selection model, PET or PEESE, with what it rests on.
+
+    Attributes
+    ----------
+    mechanism : str
+        The claim about how results went missing.
+    check : CrossCheck or None
+        The two log marginal likelihoods.
+    bins : pandas.DataFrame
+        One row per bin of p-values: ``bin``, ``effects`` (number of effects), ``decisions``
+        (number of selection decisions observed there: one per effect, or per sample for
+        ``study``), and the mean and central 95 % interval of its weight before and after the data.
+    weight_prior : WeightPrior or None
+        Prior of the weights.
+    notes : tuple of str
+        What a reader must know about this fit, in sentences.
+    """
+
+    mechanism: str = ""
+    check: CrossCheck | None = None
+    bins: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    weight_prior: WeightPrior | None = None
+    notes: tuple[str, ...] = ()
+
+
+def fit_exact_selection(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior] | None = None,
+    *,
+    weights: WeightPrior | None = None,
+    two_sided: bool = False,
+    direction: int = 1,
+    seed: int = 2021,
+) -> SelectionPosterior:
+    """Fit a selection mechanism, PET or PEESE exactly.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model; sampling errors must be independent.
+    spec : ModelSpec
+        The model; its mechanism may be any but ``none``.
+    priors : mapping of str to Prior, optional
+        Prior of every parameter; those of `resolve_priors` by default. ``omega``, a beta prior,
+        makes the weights independent.
+    weights : WeightPrior, optional
+        Prior of the weights; cumulative Dirichlet with ones by default.
+    two_sided : bool
+        Whether the steps are two-sided p-values.
+    direction : int
+        Expected direction of the effects, 1 or -1.
+    seed : int
+        Seed of the importance sampler.
+
+    Returns
+    -------
+    SelectionPosterior
+        Estimates, densities, log marginal likelihood with its error, bins and notes.
+
+    Raises
+    ------
+    ValueError
+        If the data do not fit the mechanism.
+    EngineError
+        If the engine has no method for the model or cannot reach its tolerance.
+    """
+    priors = resolve_priors(design, spec) if priors is None else priors
+    target = make_target(
+        design, spec, priors, weights=weights, two_sided=two_sided, direction=direction
+    )
+    integral = integrate_target(target, seed=seed)
+    bias_name = spec.mechanism if target.predictor is not None else ""
+    margins = parameter_margins(integral.fine, design.coefficients, bias_name)
+    coarse = parameter_margins(integral.coarse, design.coefficients, bias_name)
+    estimates = summarise_margins(margins, coarse)
+    curves = density_curves(margins, estimates)
+    if target.weights.values and target.predictor is None:
+        for b, value in enumerate(target.weights.values[1:], start=2):
+            estimates[f"omega[{b}]"] = Estimate(f"omega[{b}]", value, interval="fixed")
+    if design.coefficients == ("mu",):
+        estimates |= summarise_predictions(
+            integral.fine, integral.coarse, correlations=design.measure == "ZCOR"
+        )
+    check = integral.check
+    return SelectionPosterior(
+        engine="exact",
+        estimates=estimates,
+        log_marginal_likelihood=check.quadrature,
+        log_marginal_likelihood_error=max(abs(check.refinement), 0.0),
+        densities=curves,
+        mechanism=spec.mechanism,
+        check=check,
+        bins=_bin_table(target, estimates),
+        weight_prior=target.weights if target.predictor is None else None,
+        notes=_notes(design, target, spec),
+    )
+
+
+def make_target(
+    design: Design,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    *,
+    weights: WeightPrior | None = None,
+    two_sided: bool = False,
+    direction: int = 1,
+    columns: tuple[int, ...] | None = None,
+    heterogeneity: Heterogeneity | None = None,
+) -> Target:
+    """Return the posterior to integrate.
+
+    Parameters
+    ----------
+    design, spec, priors, weights, two_sided, direction
+        As for `fit_exact_selection`; the mechanism may also be ``none``.
+    columns : tuple of int, optional
+        Free coefficients, the others are zero; all by default.
+    heterogeneity : str, optional
+        Heterogeneity in the model; by default what the levels of the design say.
+
+    Returns
+    -------
+    Target
+        For `integrate_target`.
+    """
+    if direction not in (1, -1):
+        raise ValueError(f"direction must be 1 or -1, not {direction}")
+    if design.V is not None or spec.sampling_correlation != 0:
+        raise EngineError(
+            "selection models, PET and PEESE need independent sampling errors within a sample; set "
+            "sampling_correlation = 0 for them"
+        )
+    odd = [name for name in design.coefficients if priors[name].family != "normal"]
+    if odd:
+        raise EngineError(
+            f"the exact engine needs normal priors of coefficients; '{odd[0]}' has {priors[odd[0]]}"
+        )
+    bins = Bins(spec.steps, two_sided)
+    regression = spec.mechanism in ("pet", "peese")
+    mechanism: Mechanism = "none" if regression else spec.mechanism  # type: ignore[assignment]
+    data = SelectionData(
+        direction * design.yi,
+        design.vi,
+        design.cluster,
+        bins,
+        mechanism,
+        n_averaged=design.n_averaged,
+        n_measured=design.n_measured,
+    )
+    if mechanism == "none":
+        weights = WeightPrior.fixed(np.ones(bins.count))
+    elif weights is None:
+        weights = _weight_prior(bins.count, priors.get("omega"))
+    if weights.count != bins.count:
+        raise ValueError(f"{weights.count} weights were given for {bins.count} bins of p-values")
+    predictor = None
+    if regression:
+        predictor = np.sqrt(design.vi) if spec.mechanism == "pet" else design.vi
+    return Target(
+        Problem(
+            stats=Statistics.of(design.yi, design.vi, design.X, design.cluster, design.n_averaged),
+            priors=priors,
+            prior_mean=np.array([priors[name].parameters["mu"] for name in design.coefficients]),
+            prior_sd=np.array([priors[name].parameters["sigma"] for name in design.coefficients]),
+            columns=tuple(range(design.p)) if columns is None else columns,
+            heterogeneity=heterogeneity or ("both" if design.levels == 3 else "between"),
+            rho=0.0,
+            scale=float(np.sqrt(np.median(design.vi))) / 2,
+        ),
+        data,
+        direction * design.X,
+        weights,
+        predictor,
+        priors.get(spec.mechanism, BIAS_PRIORS[spec.mechanism]) if regression else None,
+    )
+
+
+def _weight_prior(count: int, prior: Prior | None) -> WeightPrior:
+    if prior is None:
+        return WeightPrior.cumulative_dirichlet(count)
+    if prior.family == "uniform" and prior.support == (0.0, 1.0):
+        return WeightPrior.independent_beta(count)
+    if prior.family != "beta":
+        raise ValueError(
+            f"the prior of omega must be a beta distribution (independent weights), not {prior}; "
+            "leave it out for ordered weights"
+        )
+    return WeightPrior.independent_beta(count, prior.parameters["alpha"], prior.parameters["beta"])
+
+
+def _bin_table(target: Target, estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    data, prior = target.data, target.weights
+    table = pd.DataFrame(
+        {
+            "bin": data.bins.labels,
+            "effects": np.bincount(data.bin, minlength=data.bins.count),
+            "decisions": data.decided,
+        }
+    )
+    if target.predictor is not None:
+        return table
+    before = prior.quantiles([0.025, 0.5, 0.975])
+    table["prior_lower"], table["prior_median"], table["prior_upper"] = before
+    after = [estimates.get(f"omega[{b + 1}]") for b in range(data.bins.count)]
+    for column, attribute in (
+        ("lower", "lower"),
+        ("median", "median"),
+        ("upper", "upper"),
+        ("mean", "value"),
+        ("sd", "sd"),
+    ):
+        values = [1.0 if e is None else getattr(e, attribute) for e in after]
+        if column == "sd":
+            values[0] = 0.0
+        table[f"posterior_{column}"] = np.array(values, dtype=float)
+    return table
+
+
+def _notes(design: Design, target: Target, spec: ModelSpec) -> tuple[str, ...]:
+    data = target.data
+    notes = []
+    counts = np.bincount(data.bin, minlength=data.bins.count)
+    against = int(np.sum(data.yi < 0))
+    if against > MOSTLY * data.k and not data.bins.two_sided:
+        notes.append(
+            f"{against} of {data.k} effects point against the expected direction; check it."
+        )
+    if target.predictor is not None:
+        if design.measure == "ZCOR":
+            notes.append(
+                "The sampling variance of Fisher's z depends on the sample size only, so the "
+                "predictor is not correlated with the effects by construction."
+            )
+        return tuple(notes)
+    listed = ", ".join(f"{label}: {n}" for label, n in zip(data.bins.labels, counts, strict=True))
+    notes.append(f"Effects per bin of p-values: {listed}.")
+    for label, n in zip(data.bins.labels, counts, strict=True):
+        if n == 0:
+            notes.append(
+                f"No effect has {label}: what is said about this bin comes from the prior and "
+                "from what the model expects there."
+            )
+        if n == data.k:
+            notes.append(
+                f"All {data.k} effects have {label}: relative weights rest on the prior and on "
+                "what the model expects elsewhere."
+            )
+    if spec.mechanism == "replace":
+        notes.append("Every sample is seen under this mechanism; only effects are exchanged.")
+    return tuple(notes)

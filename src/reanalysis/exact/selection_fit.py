@@ -1,0 +1,232 @@
+"""Integrating a selection posterior twice: by quadrature and by importance sampling.
+
+Neither is believed alone. A quadrature whose box or nodes are wrong still gives a number that
+looks right; importance sampling shows it, and its diagnostics show when it fails itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reanalysis.exact.selection_grid import Box, SelectionGrid, evaluate_selection_grid
+from reanalysis.exact.selection_sampling import ImportanceSample, sample_importance
+from reanalysis.exact.selection_target import Target
+from reanalysis.results import EngineError
+from reanalysis.selection import NormaliserError
+
+__all__ = ["CrossCheck", "Integral", "integrate_target"]
+
+Vector = NDArray[np.float64]
+
+# Nodes per axis, from the first grid to the last.
+ORDERS: Mapping[str, tuple[int, ...]] = {
+    "beta": (12, 17, 24, 36, 54),
+    "tau": (8, 11, 16, 23, 34),
+    "angle": (5, 7, 10, 14, 20),
+    "bias": (22, 32, 46, 66, 96),
+}
+OMEGA_ORDERS: Mapping[int, tuple[int, ...]] = {
+    1: (7, 10, 14, 20, 30),
+    2: (6, 8, 11, 16, 22),
+    3: (5, 7, 9, 12, 16),
+}
+MOST_WEIGHTS = 3  # free weights on a tensor grid
+MOST_COEFFICIENTS = 2
+LARGEST_TABLE = 30_000_000
+EVIDENCE_TOLERANCE = 2e-3  # nats on refining the grid; the finer grid is better than that
+MEAN_TOLERANCE = 5e-3  # posterior standard deviations, likewise
+DROP = 14.0  # nats below the peak that the box holds
+EDGE = -9.0  # nats below the peak that an artificial edge must be
+MOST_PARETO_K = 0.7
+DISAGREEMENT = 5.0  # standard errors of the importance sampler
+SLACK = 0.01  # nats that always pass: a Bayes factor to one per cent
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """The same log marginal likelihood from two independent methods.
+
+    Attributes
+    ----------
+    quadrature, importance : float
+        Log marginal likelihoods.
+    refinement : float
+        Change of the quadrature from its previous grid.
+    standard_error : float
+        Of the importance sampler.
+    pareto_k : float
+        Of its weights.
+    effective : float
+        Its effective number of draws.
+    nodes : int
+        Size of the final grid.
+    """
+
+    quadrature: float
+    importance: float
+    refinement: float
+    standard_error: float
+    pareto_k: float
+    effective: float
+    nodes: int
+
+    @property
+    def difference(self) -> float:
+        """Quadrature minus importance sampling, in nats."""
+        return self.quadrature - self.importance
+
+
+@dataclass(frozen=True, eq=False)
+class Integral:
+    """A posterior that two methods agree on.
+
+    Attributes
+    ----------
+    target : Target
+        What was integrated.
+    fine, coarse : SelectionGrid
+        The last two grids.
+    sample : ImportanceSample
+        The independent check.
+    check : CrossCheck
+        How well they agree.
+    """
+
+    target: Target
+    fine: SelectionGrid
+    coarse: SelectionGrid
+    sample: ImportanceSample
+    check: CrossCheck
+
+
+def integrate_target(target: Target, *, seed: int = 2021) -> Integral:
+    """Integrate a posterior by quadrature and by importance sampling.
+
+    Parameters
+    ----------
+    target : Target
+        The posterior; at least one free coordinate.
+    seed : int
+        Seed of the random shifts.
+
+    Returns
+    -------
+    Integral
+        Grids, draws and their agreement.
+
+    Raises
+    ------
+    EngineError
+        If a method does not reach its tolerance or the two disagree.
+    """
+    if target.weights.dimension > MOST_WEIGHTS or len(target.problem.columns) > MOST_COEFFICIENTS:
+        raise EngineError(
+            f"the exact engine integrates at most {MOST_COEFFICIENTS} coefficients and "
+            f"{MOST_WEIGHTS} free weights of a selection model; this one has "
+            f"{len(target.problem.columns)} and {target.weights.dimension}"
+        )
+    try:
+        sample = _sample(target, np.random.default_rng(seed))
+        coarse, fine = _refine(target, sample)
+    except NormaliserError as error:
+        raise EngineError(str(error)) from error
+    check = CrossCheck(
+        quadrature=fine.log_marginal_likelihood,
+        importance=sample.log_marginal_likelihood,
+        refinement=fine.log_marginal_likelihood - coarse.log_marginal_likelihood,
+        standard_error=sample.standard_error,
+        pareto_k=sample.pareto_k,
+        effective=sample.effective,
+        nodes=fine.density.size,
+    )
+    if abs(check.difference) > max(DISAGREEMENT * check.standard_error, SLACK):
+        raise EngineError(
+            f"quadrature and importance sampling disagree on the log marginal likelihood: "
+            f"{check.quadrature:.4f} against {check.importance:.4f} "
+            f"(standard error {check.standard_error:.4f})"
+        )
+    return Integral(target, fine, coarse, sample, check)
+
+
+def _sample(target: Target, rng: np.random.Generator) -> ImportanceSample:
+    start, scale = _start(target)
+    closed_form = target.data.mechanism == "none" or not target.data.multiple.widths
+    size = 640 if closed_form else 256
+    for attempt in range(3):
+        sample = sample_importance(target, start, scale, rng, size=size * 4**attempt)
+        if sample.pareto_k <= MOST_PARETO_K and sample.standard_error < 0.03:
+            return sample
+    raise EngineError(
+        f"importance sampling of the selection model failed: Pareto k {sample.pareto_k:.2f}, "
+        f"standard error {sample.standard_error:.3f} of the log marginal likelihood"
+    )
+
+
+def _start(target: Target) -> tuple[Vector, Vector]:
+    """Return a rough centre and spread in unconstrained coordinates."""
+    layout, problem = target.layout, target.problem
+    centre, scale = np.zeros(target.dimension), np.full(target.dimension, 1.2)
+    columns = list(problem.columns)
+    spread = np.sqrt(target.data.vi + (2 * problem.scale) ** 2)
+    design = target.X[:, columns] / spread[:, None]
+    information = design.T @ design + np.diag(problem.prior_sd[columns] ** -2)
+    score = design.T @ (target.data.yi / spread) + problem.prior_mean[columns] / (
+        problem.prior_sd[columns] ** 2
+    )
+    centre[layout["beta"]] = np.linalg.solve(information, score)
+    scale[layout["beta"]] = 2 * np.sqrt(np.diag(np.linalg.inv(information)))
+    a, b = np.asarray(target.weights.a), np.asarray(target.weights.b)
+    root = np.sqrt(a / (a + b))
+    centre[layout["omega"]] = np.log(root / (1 - root))
+    return centre, scale
+
+
+def _refine(target: Target, sample: ImportanceSample) -> tuple[SelectionGrid, SelectionGrid]:
+    """Return the first two successive grids that agree."""
+    keep = sample.log_density > sample.log_density.max() - DROP
+    coarse = _first_grid(target, Box.around(target, sample.points, sample.weights, keep))
+    gap = moved = np.inf
+    for level in range(1, 5 if target.bias_prior is None else 3):
+        orders = _orders(target, level)
+        if np.prod(orders) > LARGEST_TABLE:
+            break
+        fine = evaluate_selection_grid(target, coarse.box, orders)
+        gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
+        mean, sd = fine.moments()
+        moved = float(np.max(np.abs(mean - coarse.moments()[0]) / sd))
+        if gap < EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE:
+            return coarse, fine
+        coarse = fine
+    raise EngineError(
+        f"the quadrature did not settle: on the finest grid the log marginal likelihood still "
+        f"changes by {gap:.1e} and a mean by {moved:.1e} posterior standard deviations"
+    )
+
+
+def _first_grid(target: Target, box: Box) -> SelectionGrid:
+    """Return a coarse grid, its box widened until nothing is cut off."""
+    for _ in range(12):
+        grid = evaluate_selection_grid(target, box, _orders(target, 0))
+        cut = grid.edges > EDGE
+        if not cut.any():
+            return grid
+        box = box.widened(cut, target.limits)
+    raise EngineError(
+        f"the posterior has no end: its density at the edge of the box is still "
+        f"e^{grid.edges.max():.0f} of the peak"
+    )
+
+
+def _orders(target: Target, level: int) -> list[int]:
+    layout = target.layout
+    if target.bias_prior is not None:
+        # The mean is narrow given the bias coefficient, and these likelihoods are cheap.
+        level = min(level + (1 if target.problem.heterogeneity == "both" else 2), 4)
+    taus = layout["tau"].stop - layout["tau"].start
+    free = target.weights.dimension
+    orders = [ORDERS["beta"][level]] * len(target.problem.columns)
+    orders += [ORDERS["tau"][level], ORDERS["angle"][level]][:taus]
+    orders += [ORDERS["bias"][level]] * (target.bias_prior is not None)
+    return orders + ([OMEGA_ORDERS[free][level]] * free if free else [])
