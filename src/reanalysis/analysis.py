@@ -24,7 +24,7 @@ from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError
 if TYPE_CHECKING:
     from reanalysis.output import OutputFolder
 
-__all__ = ["ENGINES", "Analysis", "ModelResult", "default_models", "plan", "run"]
+__all__ = ["ENGINES", "Analysis", "ModelResult", "default_models", "plan", "read_data", "run"]
 
 ENGINES = ("reml", "exact", "nuts")
 PACKAGES = ("reanalysis", "pymc", "nutpie", "arviz", "numpy", "scipy", "pandas", "xarray")
@@ -206,17 +206,7 @@ def plan(
         With the faults of all models at once.
     """
     asked = spec if isinstance(spec, Reanalysis) else load_source(spec)
-    source = asked.data
-    data = load_dataset(
-        data_path(asked, allow_outside=allow_outside),
-        table=source.table,
-        measure=source.measure,
-        columns=source.columns,
-        direction=source.direction,
-        missing=source.missing,
-        decimal=source.decimal,
-        intercorrelation=source.intercorrelation,
-    )
+    data = read_data(asked, allow_outside=allow_outside)
     if not asked.models:
         asked = replace(asked, models=default_models(data))
     missing = [name for name in models if name not in asked.models]
@@ -242,6 +232,39 @@ def plan(
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return asked, data, designs
+
+
+def read_data(asked: Reanalysis, *, allow_outside: bool = False) -> Dataset:
+    """Load the data of a spec in its default reading.
+
+    Parameters
+    ----------
+    asked : Reanalysis
+        The spec.
+    allow_outside : bool
+        Whether the data may lie outside the spec's project.
+
+    Returns
+    -------
+    Dataset
+        The default reading.
+
+    Raises
+    ------
+    SpecError, DataError
+        If the path leaves the project, or the data are faulty.
+    """
+    source = asked.data
+    return load_dataset(
+        data_path(asked, allow_outside=allow_outside),
+        table=source.table,
+        measure=source.measure,
+        columns=source.columns,
+        direction=source.direction,
+        missing=source.missing,
+        decimal=source.decimal,
+        intercorrelation=source.intercorrelation,
+    )
 
 
 def default_models(data: Dataset) -> Mapping[str, ModelSpec]:

@@ -284,6 +284,30 @@ def _plan_text(document: dict[str, Any]) -> str:
 
 
 @main.command()
+@click.argument("spec")
+@JSON
+@OUTSIDE
+def audit(spec: str, as_json: bool, allow_outside: bool) -> None:
+    """List what the numbers behind SPEC contradict.
+
+    Each finding says what the source states, what follows from its own numbers, and what the
+    pooled estimate would be if the matter were resolved the other way.
+    """
+    from reanalysis.analysis import read_data
+    from reanalysis.audit import audit as find
+    from reanalysis.locate import load_source
+    from reanalysis.terminal import findings_text, say
+
+    asked = load_source(spec)
+    findings = find(read_data(asked, allow_outside=allow_outside), asked)
+    if as_json:
+        entries = [finding.to_dict() for finding in findings]
+        say(json.dumps({"findings": entries}, indent=1, ensure_ascii=False))
+    else:
+        say(findings_text(findings))
+
+
+@main.command()
 @click.argument("folder", metavar="DIR")
 def render(folder: str) -> None:
     """Make the report of DIR again from its results; nothing is fitted."""

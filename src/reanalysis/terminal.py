@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,8 +19,9 @@ from reanalysis.progress import Progress, Stage
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis, ModelResult
+    from reanalysis.audit import Finding
 
-__all__ = ["answer", "columns", "say", "watch"]
+__all__ = ["answer", "columns", "findings_text", "say", "watch"]
 
 WORDS = {
     "check": "check",
@@ -28,7 +30,7 @@ WORDS = {
     "nuts": "NUTS",
     "report": "report",
 }
-COMPILING = "compiling (about 15 s, once per kind of model)"
+COMPILING = "compiling, about 15 s"
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -127,8 +129,8 @@ def _moving() -> Iterator[Progress]:
         SpinnerColumn("line"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[hint]}"),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -293,3 +295,34 @@ def _two(value: float) -> str:
     """Return two decimals; the leading zero stays, so that no measure is misread."""
     text = f"{value:.2f}"
     return "0.00" if text == "-0.00" else text
+
+
+def findings_text(findings: Sequence["Finding"]) -> str:
+    """Return the findings of an audit as text.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        From `reanalysis.audit.audit`.
+
+    Returns
+    -------
+    str
+        One block per finding, then their counts.
+    """
+    blocks = []
+    for finding in findings:
+        rows = [
+            ("  source says", finding.source_says),
+            ("  follows", finding.follows),
+            ("  remedy", finding.remedy),
+        ]
+        if finding.before is not None and finding.after is not None:
+            change = f"{finding.before:.3f} as it stands, {finding.after:.3f} the other way"
+            rows.append(("  pooled", change))
+        head = f"{finding.severity.upper()}  {finding.where}  [{finding.rule}]"
+        blocks.append(f"{head}\n{columns([row for row in rows if row[1]])}")
+    counts = Counter(finding.severity for finding in findings)
+    found = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in counts.items())
+    blocks.append(f"Found: {found}." if findings else "Nothing contradicts itself.")
+    return "\n\n".join(blocks)
