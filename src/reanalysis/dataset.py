@@ -89,6 +89,8 @@ class Dataset:
         Roles that were guessed from column names.
     notes : tuple of str
         What was guessed, dropped or looks odd.
+    readings : dict
+        Readings made so far, shared by all readings of one source.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Dataset:
     mixed: Mapping[str, str] = field(default_factory=dict, repr=False)
     guesses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    readings: dict[tuple[object, ...], "Dataset"] = field(default_factory=dict, repr=False)
 
     @property
     def k(self) -> int:
@@ -160,9 +163,12 @@ class Dataset:
             )
         base = self.roles if resource == self.resource else package_roles(self.package, resource)
         roles = {**base, **(columns or {})}
-        return _build(
-            replace(self, resource=resource, roles=roles), estimand=estimand, composites=composites
-        )
+        settings = self.measure, self.direction, self.intercorrelation, self.missing, self.decimal
+        key = (resource, tuple(sorted(roles.items())), estimand, composites, *settings)
+        if key not in self.readings:
+            draft = replace(self, resource=resource, roles=roles)
+            self.readings[key] = _build(draft, estimand=estimand, composites=composites)
+        return self.readings[key]
 
     @classmethod
     def from_frame(

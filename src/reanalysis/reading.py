@@ -228,6 +228,8 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
         values: list[float] = []
         bad: list[tuple[int, str]] = []
         for line, cell in zip(text.lines, cells, strict=True):
+            if kind not in ("any", "number", "integer"):
+                break
             if cell in blanks:
                 values.append(np.nan)
                 continue

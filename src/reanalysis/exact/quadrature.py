@@ -66,11 +66,10 @@ def legendre_rule(n: int) -> Rule:
     points = -np.cos(np.linspace(0.0, np.pi, 3 * n))
     degree = np.arange(n)
     coefficients = (2 * degree[:, None] + 1) / 2 * legendre.legvander(nodes, n - 1).T * weights
+    basis = np.eye(n)
+    integrals = legendre.legvander(points, n) @ legendre.legint(basis, lbnd=-1)
+    slopes = legendre.legvander(points, max(n - 2, 0)) @ legendre.legder(basis)
     values = legendre.legvander(points, n - 1)
-    integrals = np.stack(
-        [legendre.legval(points, legendre.legint(row, lbnd=-1)) for row in np.eye(n)], axis=1
-    )
-    slopes = np.stack([legendre.legval(points, legendre.legder(row)) for row in np.eye(n)], axis=1)
     return Rule(
         nodes,
         weights,
