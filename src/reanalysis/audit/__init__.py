@@ -2,9 +2,9 @@
 
 `audit` runs every rule of `RULES` on a data set and returns the findings, worst first. Rules about
 a paper (printed totals, two readings of one value, conversions, assumed zeros, composites) work on
-what the data folder declares under ``"reanalysis": {"audit": ...}`` in its ``datapackage.json``, and
-on the ``[[claim]]`` tables of the spec; see `reanalysis.audit.facts` for the form. Rules about a
-table (rows that contradict themselves, outliers, duplicates) need no declaration and work on
+what the data folder declares under ``"reanalysis": {"audit": ...}`` in its ``datapackage.json``,
+and on the ``[[claim]]`` tables of the spec; see `reanalysis.audit.facts` for the form. Rules about
+a table (rows that contradict themselves, outliers, duplicates) need no declaration and work on
 anyone's CSV. No rule knows a particular paper.
 
 The audit changes nothing: it says what it found, which value was used, and what the pooled

@@ -7,6 +7,7 @@ that `reanalysis.audit.consistency` can set them against each other.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,10 @@ from numpy.typing import NDArray
 from reanalysis.audit.evidence import Cells, Evidence
 from reanalysis.roles import SYNONYMS
 
-__all__ = ["Statement", "TableColumns", "read_columns"]
+__all__ = ["Statement", "TableColumns", "Vector", "read_columns"]
 
 Vector = NDArray[np.float64]
 NORMAL_975 = 1.959963984540054
-CORRELATIONS = frozenset({"ZCOR"})
 LOWER = ("ci_lb", "ci_lower", "ci_low", "lower", "lower_ci", "lci", "ll", "lower_limit", "ci_l")
 UPPER = ("ci_ub", "ci_upper", "ci_high", "upper", "upper_ci", "uci", "ul", "upper_limit", "ci_u")
 # Names that mean one thing only; "d" or "es" in an unknown table may be an identifier.
@@ -30,7 +30,11 @@ CERTAIN: Mapping[str, tuple[str, ...]] = {
     "ni": SYNONYMS["ni"],
 }
 ENOUGH_ROWS = 5
-SPREAD = 0.25  # log units: how far v * n may vary among tables of one measure, e.g. unequal groups
+SPREAD = 0.25  # log units of the standard error: room for unequal groups and large effects
+TWO_GROUPS = 0.5 * float(
+    np.log(4.3)
+)  # v is about 4/n for two equal groups, a little more otherwise
+MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,8 @@ class Statement:
 
     Attributes
     ----------
+    kind : str
+        ``effect`` or ``precision``.
     role : str
         ``ri``, ``yi``, ``vi``, ``sei``, ``ni`` or ``interval``.
     columns : tuple of str
@@ -50,6 +56,7 @@ class Statement:
         Largest error that rounding can make.
     """
 
+    kind: Literal["effect", "precision"]
     role: str
     columns: tuple[str, ...]
     value: Vector
@@ -72,6 +79,8 @@ class TableColumns:
         Column of each role.
     correlation : bool
         Whether the analysis scale is Fisher's z.
+    two_groups : bool
+        Whether the effects are standardised mean differences of two groups.
     interval_on_r : bool
         Whether the interval is printed on the r scale.
     """
@@ -81,6 +90,7 @@ class TableColumns:
     unit: Mapping[str, float]
     column: Mapping[str, str]
     correlation: bool
+    two_groups: bool = False
     interval_on_r: bool = False
 
     def effects(self) -> list[Statement]:
@@ -96,9 +106,7 @@ class TableColumns:
 
     def precisions(self) -> list[Statement]:
         """Return what the columns state about the standard error of each row, as its log."""
-        found = [
-            self.precision(role, self.raw[role]) for role in ("vi", "sei") if role in self.raw
-        ]
+        found = [self.precision(role, self.raw[role]) for role in ("vi", "sei") if role in self.raw]
         if "lower" in self.raw:
             found.append(self.width(self.raw["lower"], self.raw["upper"]))
         if "ni" in self.raw and (self.correlation or found):
@@ -109,50 +117,55 @@ class TableColumns:
         """Return the effects that numbers of a role stand for."""
         half = np.full(len(raw), self.unit[role] / 2)
         value, slack = self._on_scale(raw, half) if role == "ri" else (raw, half)
-        return Statement(role, (self.column[role],), value, slack)
+        return Statement("effect", role, (self.column[role],), value, slack)
 
     def middle(self, lower: Vector, upper: Vector) -> Statement:
         """Return the middle of an interval on the analysis scale."""
         (lo, lo_slack), (hi, hi_slack) = self._ends(lower, upper)
         names = (self.column["lower"], self.column["upper"])
-        return Statement("interval", names, (lo + hi) / 2, (lo_slack + hi_slack) / 2)
+        return Statement("effect", "interval", names, (lo + hi) / 2, (lo_slack + hi_slack) / 2)
 
     def precision(self, role: str, raw: Vector) -> Statement:
         """Return the log standard errors that variances or standard errors stand for."""
         power = 0.5 if role == "vi" else 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
             value = power * np.log(raw)
-            slack = power * (self.unit[role] / 2) / raw
-        return Statement(role, (self.column[role],), value, slack)
+            slack = -power * np.log1p(-np.minimum(self.unit[role] / 2 / raw, 0.999))
+        return Statement("precision", role, (self.column[role],), value, slack)
 
     def width(self, lower: Vector, upper: Vector) -> Statement:
         """Return the log standard error behind the width of a 95 % interval."""
         (lo, lo_slack), (hi, hi_slack) = self._ends(lower, upper)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.log((hi - lo) / (2 * NORMAL_975))
-            slack = (lo_slack + hi_slack) / (hi - lo)
+            slack = -np.log1p(-np.minimum((lo_slack + hi_slack) / (hi - lo), 0.999))
         names = (self.column["lower"], self.column["upper"])
-        return Statement("interval", names, value, slack)
+        return Statement("precision", "interval", names, value, slack)
 
     def from_sample_size(self, raw: Vector, others: list[Statement]) -> Statement:
         """Return the log standard errors that sample sizes imply.
 
-        For correlations they are exact. For another measure the table's own median of
-        ``v * n`` is taken as the constant, with room for unequal groups.
+        For correlations they are exact. For another measure ``v * n`` is about constant; the
+        constant is the median of the table, with room for unequal groups. For standardised mean
+        differences of two groups it is known, which shows a column that holds standard errors.
         """
-        if self.correlation:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                value = -0.5 * np.log(raw - 3)
-            return Statement("ni", (self.column["ni"],), value, np.full(len(raw), 1e-6))
+        names = (self.column["ni"],)
         with np.errstate(divide="ignore", invalid="ignore"):
-            offsets = others[0].value + 0.5 * np.log(raw)
+            if self.correlation:
+                value = -0.5 * np.log(raw - 3)
+                return Statement("precision", "ni", names, value, np.full(len(raw), 1e-6))
+            log_root = 0.5 * np.log(raw)
+            offsets = others[0].value + log_root
         known = offsets[np.isfinite(offsets)]
         if len(known) < ENOUGH_ROWS:
-            return Statement("ni", (self.column["ni"],), np.full(len(raw), np.nan), 0 * raw)
-        centre = np.median(known)
-        spread = max(SPREAD, 4 * 1.4826 * float(np.median(np.abs(known - centre))))
-        value = centre - 0.5 * np.log(raw)
-        return Statement("ni", (self.column["ni"],), value, np.full(len(raw), spread))
+            return Statement("precision", "ni", names, np.full(len(raw), np.nan), 0 * raw)
+        centre = float(np.median(known))
+        power = {"vi": 2.0, "sei": 0.5}.get(others[0].role, 1.0)
+        mistaken = np.median((power * others[0].value + log_root)[np.isfinite(offsets)])
+        if self.two_groups and abs(mistaken - TWO_GROUPS) < SPREAD < abs(centre - TWO_GROUPS):
+            centre, known = TWO_GROUPS, np.array([TWO_GROUPS])
+        spread = max(SPREAD, 4 * MAD_TO_SD * float(np.median(np.abs(known - centre))))
+        return Statement("precision", "ni", names, centre - log_root, np.full(len(raw), spread))
 
     def _ends(
         self, lower: Vector, upper: Vector
@@ -195,7 +208,8 @@ def read_columns(evidence: Evidence) -> TableColumns:
         raw={role: cells.numbers(name) for role, name in column.items()},
         unit={role: cells.unit(name) for role, name in column.items()},
         column=column,
-        correlation=evidence.dataset.measure in CORRELATIONS,
+        correlation=evidence.dataset.measure == "ZCOR",
+        two_groups=evidence.dataset.measure == "SMD",
     )
     return replace(found, interval_on_r=_interval_is_on_r(found))
 

@@ -31,7 +31,7 @@ SIGNIFICANT = 0.05
 
 
 def conversions_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
-    """Printed correlations that the reported statistic does not give; a note where all do."""
+    """Find printed correlations that the reported statistic does not give; note where it does."""
     for fact in evidence.facts.conversions:
         cells = evidence.cells(fact.table)
         reproduced = []
@@ -79,7 +79,7 @@ def conversions_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
 
 
 def evidence_lost_in_conversion(evidence: Evidence) -> Iterator[Finding]:
-    """A p-value from the reported statistic against the one that the converted r implies."""
+    """Set the p-value of the reported statistic against the one that the converted r implies."""
     for fact in evidence.facts.conversions:
         cells = evidence.cells(fact.table)
         if not (fact.lower and fact.upper and "ni" in cells.roles):
@@ -118,12 +118,14 @@ def evidence_lost_in_conversion(evidence: Evidence) -> Iterator[Finding]:
 
 
 def effects_set_to_zero(evidence: Evidence) -> Iterator[Finding]:
-    """Effects that entered as zero because they were reported as not significant only."""
+    """Find effects that entered as zero because they were reported as not significant only."""
     for fact in evidence.facts.zeros:
         cells = evidence.cells(fact.table)
         marks, parts = cells.text.column(fact.flag), cells.numbers(fact.part)
         samples = cells.column("sample")
-        for sample in dict.fromkeys(s for s, m in zip(samples, marks, strict=True) if m == fact.value):
+        for sample in dict.fromkeys(
+            s for s, m in zip(samples, marks, strict=True) if m == fact.value
+        ):
             rows = [i for i, name in enumerate(samples) if name == sample]
             zeros = [i for i in rows if marks[i] == fact.value]
             rest = [float(parts[i]) for i in rows if i not in zeros]
@@ -146,7 +148,7 @@ def effects_set_to_zero(evidence: Evidence) -> Iterator[Finding]:
 
 
 def composites_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
-    """Printed composites against their parts, where every part is known."""
+    """Set printed composites against their parts, where every part is known."""
     for fact in evidence.facts.composites:
         cells = evidence.cells(fact.table)
         parts, printed = cells.numbers(fact.part), cells.text.column(fact.composite)
@@ -183,7 +185,7 @@ def composites_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
 
 
 def composites_beside_single_effects(evidence: Evidence) -> Iterator[Finding]:
-    """Composites of several effects in one column with single effects: two estimands."""
+    """Find composites of several effects in one column with single effects: two estimands."""
     data = evidence.dataset
     of = data.effects["composite"].to_numpy()
     composite = int((of > 1).sum())

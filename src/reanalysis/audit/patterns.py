@@ -32,7 +32,7 @@ YEARS = (1900, 2100)
 
 
 def effects_far_from_the_rest(evidence: Evidence) -> Iterator[Finding]:
-    """Outliers by leave-one-out studentised residual, with the slip that would explain them."""
+    """Find outliers by leave-one-out residual, and the slip that would explain them."""
     table = evidence.dataset.effects
     if len(table) < FEWEST_ROWS:
         return
@@ -40,18 +40,20 @@ def effects_far_from_the_rest(evidence: Evidence) -> Iterator[Finding]:
     residual, centre = leave_one_out_residuals(yi, vi)
     df = len(yi) - 2
     cells = evidence.cells()
-    for i in np.flatnonzero(2 * stdtr(df, -np.abs(residual)) * len(yi) < 2 * DOUBTFUL):
-        p = min(1.0, float(2 * stdtr(df, -abs(residual[i])) * len(yi)))
-        scale = (yi[i] - centre[i]) / residual[i]
-        rule, guess, value = _explanation(evidence, i, yi[i], centre[i], scale)
-        # A flipped sign that lands in the middle of the others is likelier than a rare value.
-        if p > DOUBTFUL and rule != "sign_flip":
-            continue
+    family = 2 * stdtr(df, -np.abs(residual)) * len(yi)
+    for i in map(int, np.flatnonzero(family < DOUBTFUL)):
+        p = float(family[i])
+        scale = float((yi[i] - centre[i]) / residual[i])
+        flipped = _fits_with_the_other_sign(yi[i], centre[i], scale)
+        guess = "; with the other sign it fits" if flipped else ""
+        if not flipped and p < UNLIKELY:
+            guess = _guess(evidence, i, yi[i], centre[i], scale)
+        value = -float(yi[i]) if flipped else None
         row = cells.text.lines.index(int(table["line"].iloc[i]))
         after = evidence.pooled_with_row(i, None if value is None else (value, float(vi[i])))
         yield Finding(
-            rule=rule,
-            severity="warning" if p < UNLIKELY or rule == "sign_flip" else "note",
+            rule="sign_flip" if flipped else "outlier",
+            severity="warning" if p < UNLIKELY else "note",
             where=cells.place(row),
             source_says=f"effect {number(float(yi[i]))}",
             follows=f"{abs(residual[i]):.1f} standard deviations from the other rows "
@@ -66,7 +68,7 @@ def effects_far_from_the_rest(evidence: Evidence) -> Iterator[Finding]:
 
 
 def correlations_too_large(evidence: Evidence) -> Iterator[Finding]:
-    """Correlations beyond what the reliabilities of the two measures allow."""
+    """Find correlations beyond what the reliabilities of the two measures allow."""
     cells = evidence.cells()
     if "ri" not in cells.roles:
         return
@@ -97,7 +99,7 @@ def correlations_too_large(evidence: Evidence) -> Iterator[Finding]:
 
 
 def rows_entered_twice(evidence: Evidence) -> Iterator[Finding]:
-    """Rows that agree in their numbers more closely than chance explains."""
+    """Find rows that agree in their numbers more closely than chance explains."""
     cells = evidence.cells()
     roles = cells.roles
     identifiers = {roles[r] for r in ("effect", "label", "study", "sample") if r in roles}
@@ -110,9 +112,10 @@ def rows_entered_twice(evidence: Evidence) -> Iterator[Finding]:
     values = {c: cells.text.column(c) for c in (*numeric, *others)}
     rate = {column: _share_of_equal_pairs(values[column]) for column in numeric}
     k = len(cells.text.rows)
-    for i, j in combinations(range(k), 2):
-        if any(values[c][i] != values[c][j] for c in effect):
-            continue
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for row in range(k):
+        alike.setdefault(tuple(values[c][row] for c in sorted(effect)), []).append(row)
+    for i, j in (pair for rows in alike.values() for pair in combinations(rows, 2)):
         same_source = samples[i] == samples[j] != "" or studies[i] == studies[j] != ""
         equal = [c for c in numeric if values[c][i] == values[c][j]]
         whole = all(values[c][i] == values[c][j] for c in values)
@@ -141,7 +144,7 @@ def rows_entered_twice(evidence: Evidence) -> Iterator[Finding]:
 
 
 def sample_sizes_out_of_line(evidence: Evidence) -> Iterator[Finding]:
-    """Sample sizes that look like a year, or lie far beyond every other."""
+    """Find sample sizes that look like a year, or lie far beyond every other."""
     cells = evidence.cells()
     if "ni" not in cells.roles:
         return
@@ -169,26 +172,20 @@ def sample_sizes_out_of_line(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _explanation(
-    evidence: Evidence, i: int, y: float, centre: float, scale: float
-) -> tuple[str, str, float | None]:
-    """Return rule, words and corrected effect of the slip that would explain an outlier."""
+def _fits_with_the_other_sign(y: float, centre: float, scale: float) -> bool:
+    return y * centre < 0 and abs(-y - centre) < FITS * scale
 
-    def fits(value: float) -> bool:
-        return abs(value - centre) < FITS * scale
 
-    if y * centre < 0 and abs(y) > abs(y - 2 * centre) / 2 and fits(-y):
-        return "sign_flip", "; with the other sign it fits", -y
+def _guess(evidence: Evidence, i: int, y: float, centre: float, scale: float) -> str:
+    """Return the slips that would explain an outlier, in words; they are guesses, not findings."""
+    guesses = []
+    if abs(y / 10 - centre) < FITS * scale:
+        guesses.append("a shifted decimal point")
     n = float(evidence.dataset.effects["ni"].iloc[i])
-    if abs(y) > abs(centre) and fits(y / 10):
-        words = "; a tenth of it fits: a shifted decimal point?"
-        if n > 3 and fits(y / np.sqrt(n / 2)):
-            words = "; a tenth of it fits: a shifted decimal point, or a standard error for an SD?"
-        return "decimal_shift", words, y / 10
-    if evidence.dataset.measure == "SMD" and n > 3 and fits(y / np.sqrt(n / 2)):
-        words = "; it fits if a standard error was taken for a standard deviation"
-        return "se_for_sd", words, float(y / np.sqrt(n / 2))
-    return "outlier", "", None
+    standardised = evidence.dataset.measure == "SMD" and n > 3
+    if standardised and abs(y / np.sqrt(n / 2) - centre) < FITS * scale:
+        guesses.append("a standard error taken for a standard deviation")
+    return f"; {' or '.join(guesses)} would explain it" if guesses else ""
 
 
 def _informative(cells: Cells) -> list[str]:

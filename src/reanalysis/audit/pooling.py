@@ -12,6 +12,7 @@ __all__ = ["average_by_sample", "leave_one_out_residuals", "pooled_estimate"]
 Vector = NDArray[np.float64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-10
+REFITTED = 300  # rows up to which one row can move the variance of the others noticeably
 
 
 def pooled_estimate(yi: ArrayLike, vi: ArrayLike) -> tuple[float, float, float]:
@@ -82,15 +83,21 @@ def leave_one_out_residuals(yi: Vector, vi: Vector) -> tuple[Vector, Vector]:
     Returns
     -------
     residual : numpy.ndarray of shape (k,)
-        ``(y - mu) / sqrt(v + tau2 + se**2)`` with `mu`, `tau2` and `se` from the other rows.
+        ``(y - mu) / sqrt(v + tau2 + se**2)`` with `mu`, `tau2` and `se` from the other rows;
+        beyond 300 rows `tau2` is that of all rows.
     centre : numpy.ndarray of shape (k,)
         The `mu` of the other rows.
     """
     k = len(yi)
     residual, centre = np.empty(k), np.empty(k)
+    _, _, overall = pooled_estimate(yi, vi)
     for i in range(k):
         others = np.arange(k) != i
-        mu, se, tau2 = pooled_estimate(yi[others], vi[others])
+        if k <= REFITTED:
+            mu, se, tau2 = pooled_estimate(yi[others], vi[others])
+        else:
+            w, tau2 = 1 / (vi[others] + overall), overall
+            mu, se = float((w * yi[others]).sum() / w.sum()), float(1 / np.sqrt(w.sum()))
         residual[i] = (yi[i] - mu) / np.sqrt(vi[i] + tau2 + se**2)
         centre[i] = mu
     return residual, centre

@@ -20,25 +20,27 @@ NAMES = {"ri": "r", "ni": "n", "yi": "effect", "vi": "variance", "sei": "standar
 
 
 def places_that_disagree(evidence: Evidence) -> Iterator[Finding]:
-    """The same quantity, printed twice with different values."""
+    """Find the same quantity printed twice with different values."""
     for fact in evidence.facts.readings:
         cells = evidence.cells(fact.table)
         values = {
-            place: {role: cells.numbers(column)[:] for role, column in roles.items()}
+            place: {role: cells.numbers(column) for role, column in roles.items()}
             for place, roles in fact.places.items()
         }
-        for row in range(len(cells.text.rows)):
+        unsaid = np.full(len(cells.text.rows), np.nan)
+        for row in range(len(unsaid)):
             differing = [
                 role
                 for role in NAMES
-                if len({v[role][row] for v in values.values() if role in v} - {np.nan}) > 1
+                if len({x for v in values.values() if not np.isnan(x := v.get(role, unsaid)[row])})
+                > 1
             ]
             if differing:
                 yield _disagreement(evidence, fact, cells, row, differing)
 
 
 def sample_sizes_that_differ_within_a_sample(evidence: Evidence) -> Iterator[Finding]:
-    """Effects of one sample with different n, for example at several measurement times."""
+    """Find effects of one sample with different n, for example at several measurement times."""
     declared = evidence.facts.sample_sizes
     roles = evidence.dataset.roles
     if not declared and "ni" in roles and "sample" in roles:
@@ -71,7 +73,7 @@ def sample_sizes_that_differ_within_a_sample(evidence: Evidence) -> Iterator[Fin
 
 
 def samples_described_alike(evidence: Evidence) -> Iterator[Finding]:
-    """Samples that count as independent but have the same description in every column."""
+    """Find samples that count as independent but are described alike in every column."""
     for fact in evidence.facts.descriptions:
         cells = evidence.cells(fact.table)
         described = list(zip(*(cells.text.column(c) for c in fact.columns), strict=True))

@@ -24,7 +24,7 @@ DEFAULT_ALPHA = 0.05
 
 
 def i2_that_q_does_not_give(evidence: Evidence) -> Iterator[Finding]:
-    """An I² that its own Q does not give."""
+    """Find an I² that its own Q does not give."""
     for claim in evidence.claims:
         q, df, i2 = (_number(claim, key) for key in ("q", "q_df", "i2"))
         if q is None or df is None or i2 is None or q <= 0:
@@ -44,7 +44,7 @@ def i2_that_q_does_not_give(evidence: Evidence) -> Iterator[Finding]:
 
 
 def p_values_that_do_not_follow(evidence: Evidence) -> Iterator[Finding]:
-    """Printed p-values of Q and Q_M that their statistics do not give under chi-square."""
+    """Find p-values of Q and QM that their statistics do not give under chi-square."""
     for claim in evidence.claims:
         for statistic, name in (("q", "Q"), ("qm", "QM")):
             value, df, p = (_number(claim, statistic + end) for end in ("", "_df", "_p"))
@@ -64,7 +64,7 @@ def p_values_that_do_not_follow(evidence: Evidence) -> Iterator[Finding]:
 
 
 def tests_that_depend_on_their_reference(evidence: Evidence) -> Iterator[Finding]:
-    """A moderator test that passes its threshold only under the chi-square reference."""
+    """Find moderator tests that pass their threshold only under the chi-square reference."""
     for claim in evidence.claims:
         qm, df = _number(claim, "qm"), _number(claim, "qm_df")
         if qm is None or df is None or df < 1:
@@ -90,7 +90,7 @@ def tests_that_depend_on_their_reference(evidence: Evidence) -> Iterator[Finding
 
 
 def estimates_outside_the_middle_of_their_interval(evidence: Evidence) -> Iterator[Finding]:
-    """An estimate that is not the middle of its interval, or a p-value that contradicts it."""
+    """Find estimates that are not the middle of their interval, or contradict their p-value."""
     for claim in evidence.claims:
         estimate, lower, upper, p = (
             _number(claim, key) for key in ("estimate", "lower", "upper", "p")
@@ -130,7 +130,7 @@ def estimates_outside_the_middle_of_their_interval(evidence: Evidence) -> Iterat
 
 
 def totals_of_claims(evidence: Evidence) -> Iterator[Finding]:
-    """A claimed number of participants that the rows do not add up to."""
+    """Find claimed numbers of participants that the rows do not add up to."""
     declared = {float(total.printed) for total in evidence.facts.totals}
     sizes = evidence.dataset.effects.groupby("sample")["ni"].max()
     seen: set[float] = set()
@@ -156,7 +156,7 @@ def _denominators(evidence: Evidence, claim: Claim, df: float) -> dict[str, floa
     k = _number(claim, "k") or 0
     k = max([k, *(_number(other, "k") or 0 for other in evidence.claims)]) or evidence.dataset.k
     m = _number(claim, "m") or evidence.dataset.m
-    found = {}
+    found: dict[str, float] = {}
     for count, what in ((m, "samples"), (k, "effects")):
         left = count - coefficients
         if left > 0:

@@ -22,7 +22,7 @@ WORDS = {"sum": "add up to", "mean": "average", "min": "start at", "max": "end a
 
 
 def totals_that_do_not_add_up(evidence: Evidence) -> Iterator[Finding]:
-    """Printed totals, means, ranges and counts that the table itself does not give."""
+    """Find printed totals, means, ranges and counts that the table itself does not give."""
     for total in evidence.facts.totals:
         value = _value(evidence, total, total.column)
         if value is None:
@@ -57,7 +57,7 @@ def totals_that_do_not_add_up(evidence: Evidence) -> Iterator[Finding]:
 
 
 def flows_that_do_not_add_up(evidence: Evidence) -> Iterator[Finding]:
-    """Counts of a flow diagram that do not follow from each other."""
+    """Find counts of a flow diagram that do not follow from each other."""
     for flow in evidence.facts.flows:
         cells = evidence.cells(flow.table)
         steps = cells.text.column(flow.step)
