@@ -129,7 +129,7 @@ class TableColumns:
         """Return the log standard errors that variances or standard errors stand for."""
         power = 0.5 if role == "vi" else 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = power * np.log(raw)
+            value = power * _log(raw)
             slack = -power * np.log1p(-np.minimum(self.unit[role] / 2 / raw, 0.999))
         return Statement("precision", role, (self.column[role],), value, slack)
 
@@ -137,7 +137,7 @@ class TableColumns:
         """Return the log standard error behind the width of a 95 % interval."""
         (lo, lo_slack), (hi, hi_slack) = self._ends(lower, upper)
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.log((hi - lo) / (2 * NORMAL_975))
+            value = _log((hi - lo) / (2 * NORMAL_975))
             slack = -np.log1p(-np.minimum((lo_slack + hi_slack) / (hi - lo), 0.999))
         names = (self.column["lower"], self.column["upper"])
         return Statement("precision", "interval", names, value, slack)
@@ -152,9 +152,9 @@ class TableColumns:
         names = (self.column["ni"],)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.correlation:
-                value = -0.5 * np.log(raw - 3)
+                value = -0.5 * _log(raw - 3)
                 return Statement("precision", "ni", names, value, np.full(len(raw), 1e-6))
-            log_root = 0.5 * np.log(raw)
+            log_root = 0.5 * _log(raw)
             offsets = others[0].value + log_root
         known = offsets[np.isfinite(offsets)]
         if len(known) < ENOUGH_ROWS:
@@ -227,5 +227,11 @@ def _interval_is_on_r(table: TableColumns) -> bool:
     distance = {}
     for on_r in (True, False):
         middle = replace(table, interval_on_r=on_r).middle(table.raw["lower"], table.raw["upper"])
-        distance[on_r] = np.nanmedian(np.abs(middle.value - own[0].value))
+        gaps = np.abs(middle.value - own[0].value)
+        distance[on_r] = np.median(gaps[np.isfinite(gaps)]) if np.isfinite(gaps).any() else np.inf
     return bool(distance[True] <= distance[False])
+
+
+def _log(x: Vector) -> Vector:
+    """Return the natural logarithm; NaN where there is none."""
+    return np.log(np.where(x > 0, x, np.nan))

@@ -164,6 +164,8 @@ def _whole_columns(
 def _single_rows(table: TableColumns, statements: list[Statement]) -> list[Contradiction]:
     found = []
     undone = {s.role: list(slips(table, s)) for s in statements}
+    ranks = {rule: rank for rank, rule in enumerate(WORDS)}
+    in_use = ("ri", "ni") if "ri" in table.cells.roles else ("yi", "vi", "sei")
     for row in range(len(table.cells.text.rows)):
         stating = [s for s in statements if np.isfinite(s.value[row])]
         clashes = [
@@ -179,7 +181,8 @@ def _single_rows(table: TableColumns, statements: list[Statement]) -> list[Contr
             for slip in undone[suspect.role]
             if all(_agree(slip.statement, s, row) for s in stating if s is not suspect)
         ]
-        explaining.sort(key=lambda pair: list(WORDS).index(pair[1].rule))
+        explaining.sort(key=lambda pair: (ranks[pair[1].rule], pair[0].role not in in_use))
+        alike = [slip for _, slip in explaining if slip.rule == explaining[0][1].rule]
         if explaining:
             suspects = [explaining[0][0]]
         rest = [s.value[row] for s in stating if s is not suspects[0]]
@@ -190,9 +193,9 @@ def _single_rows(table: TableColumns, statements: list[Statement]) -> list[Contr
                 rules=tuple(dict.fromkeys(slip.rule for _, slip in explaining))
                 or ("inconsistent",),
                 row=row,
-                columns=explaining[0][1].columns
-                if explaining
-                else tuple(name for s in suspects for name in s.columns),
+                columns=tuple(
+                    dict.fromkeys(name for entry in alike or suspects for name in entry.columns)
+                ),
                 stated="; ".join(_stated(table, s, row) for s in stating),
                 effect=told if effect else np.nan,
                 log_se=np.nan if effect else told,
@@ -242,8 +245,9 @@ def _stated(table: TableColumns, statement: Statement, row: int) -> str:
 
 
 def _finding(evidence: Evidence, table: TableColumns, found: Contradiction) -> Finding:
-    names = listed([f"'{name}'" for name in found.columns])
     rule, *others = found.rules
+    together = rule == "swapped_columns" or found.row is None
+    names = listed([f"'{name}'" for name in found.columns], "and" if together else "or")
     follows = f"{names} {'are ' if rule == 'swapped_columns' else ''}{WORDS[rule]}"
     if others:
         follows += f", or: {', '.join(WORDS[other] for other in others)}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from scipy.special import ndtr
 
-from reanalysis.audit.evidence import Cells, Evidence, decimals
+from reanalysis.audit.evidence import Cells, Evidence
 from reanalysis.audit.facts import Conversion
 from reanalysis.audit.finding import Finding
 from reanalysis.audit.wording import number, p_value
@@ -40,12 +40,12 @@ def conversions_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
             if cells.missing(printed) or kind not in CONVERSIONS:
                 continue
             convert = CONVERSIONS[kind]
-            half = 0.5 * 10.0 ** -decimals(cells.text.column(fact.value)[row])
+            half = 0.5 * 10.0 ** -cells.decimals(cells.text.column(fact.value)[row])
             expected = convert(value)
             slack = abs(convert(value + half) - convert(value - half)) / 2
-            slack += 0.5 * 10.0 ** -decimals(printed) + 1e-9
+            slack += 0.5 * 10.0 ** -cells.decimals(printed) + 1e-9
             says = f"{kind} {number(value)}, converted to r = {printed}"
-            if abs(expected - float(printed)) <= slack:
+            if abs(expected - cells.number(printed)) <= slack:
                 reproduced.append((row, f"{cells.place(row)}: {says} ({expected:.4f})"))
                 continue
             position = evidence.position(cells.text.lines[row])
@@ -160,12 +160,12 @@ def composites_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
             if len(rows) < 2 or cells.missing(value) or np.isnan(parts[rows]).any():
                 continue
             expected = float(composite_r(parts[rows], rho))
-            unit = 10.0 ** -decimals(value)
-            agrees = abs(expected - float(value)) <= 0.5 * unit + 1e-9
+            unit = 10.0 ** -cells.decimals(value)
+            agrees = abs(expected - cells.number(value)) <= 0.5 * unit + 1e-9
             mean = float(parts[rows].mean())
             shown = ", ".join(number(r) for r in parts[rows])
             follows = f"Σr/√(m + m(m−1)·{number(rho)}) = {expected:.4f} for parts {shown}"
-            if not agrees and abs(mean - float(value)) <= 0.5 * unit + 1e-9:
+            if not agrees and abs(mean - cells.number(value)) <= 0.5 * unit + 1e-9:
                 follows += f"; their mean is {mean:.4f}, which is what is printed"
             after = None
             if not agrees:

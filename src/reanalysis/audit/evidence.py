@@ -15,14 +15,9 @@ from reanalysis.effect_sizes import MEASURES, composite_to_mean_z, fisher_z
 from reanalysis.spec import Claim
 from reanalysis.tables import TextTable, parse_number
 
-__all__ = ["Cells", "Evidence", "decimals", "gather"]
+__all__ = ["Cells", "Evidence", "gather"]
 
 Vector = NDArray[np.float64]
-
-
-def decimals(cell: str) -> int:
-    """Return the number of decimals of a printed number."""
-    return len(cell.partition(".")[2])
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,20 @@ class Cells:
 
     def numbers(self, column: str) -> Vector:
         """Return a column as numbers; NaN where a cell is missing or not a number."""
-        return np.array([self._number(cell) for cell in self.text.column(column)])
+        return np.array([self.number(cell) for cell in self.text.column(column)])
 
     def unit(self, column: str) -> float:
         """Return one unit of the last decimal of a column, at its most precise cell."""
-        cells = [cell.replace(self.decimal, ".") for cell in self.text.column(column)]
-        shown = [decimals(cell) for cell in cells if np.isfinite(self._number(cell))]
+        shown = [
+            self.decimals(cell)
+            for cell in self.text.column(column)
+            if np.isfinite(self.number(cell))
+        ]
         return 10.0 ** -max(shown, default=0)
+
+    def decimals(self, cell: str) -> int:
+        """Return the number of decimals of a printed number."""
+        return len(cell.partition(self.decimal)[2])
 
     def missing(self, cell: str) -> bool:
         """Return whether a cell counts as missing."""
@@ -74,7 +76,8 @@ class Cells:
         name = self.roles.get(role)
         return self.text.column(name) if name else [""] * len(self.text.rows)
 
-    def _number(self, cell: str) -> float:
+    def number(self, cell: str) -> float:
+        """Return a cell as a number; NaN where it is missing or not a number."""
         if cell in self.blanks:
             return np.nan
         try:

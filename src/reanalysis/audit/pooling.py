@@ -12,6 +12,7 @@ __all__ = ["average_by_sample", "leave_one_out_residuals", "pooled_estimate"]
 Vector = NDArray[np.float64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-10
+EPSILON = 1e-12
 REFITTED = 300  # rows up to which one row can move the variance of the others noticeably
 
 
@@ -54,6 +55,8 @@ def pooled_estimate(yi: ArrayLike, vi: ArrayLike) -> tuple[float, float, float]:
         mu = (w * y).sum() / s1
         score = (w**2 * (y - mu) ** 2).sum() - (s1 - s2 / s1)
         information = s2 - 2 * s3 / s1 + (s2 / s1) ** 2
+        if information <= EPSILON * s2:  # one row outweighs all others: they tell nothing on tau2
+            break
         step = max(0.0, tau2 + score / information) - tau2
         tau2 += step
         if abs(step) <= TOLERANCE * (1 + tau2):

@@ -131,7 +131,7 @@ def _of_interval(table: TableColumns, statement: Statement) -> Iterator[Slip]:
 
 
 def _none(table: TableColumns, statement: Statement) -> Iterator[Slip]:
-    """No single slip makes an interval too wide or too narrow."""
+    """Yield nothing: no single slip makes an interval too wide or too narrow."""
     return iter(())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from reanalysis.audit.evidence import Evidence, decimals
+from reanalysis.audit.evidence import Evidence
 from reanalysis.audit.facts import Total
 from reanalysis.audit.finding import Finding
 from reanalysis.audit.wording import number
@@ -27,11 +27,12 @@ def totals_that_do_not_add_up(evidence: Evidence) -> Iterator[Finding]:
         value = _value(evidence, total, total.column)
         if value is None:
             continue
-        half = 0.5 * 10.0 ** -decimals(total.printed) + 1e-9
+        places = len(total.printed.partition(".")[2])
+        half = 0.5 * 10.0**-places + 1e-9
         printed = float(total.printed)
         if abs(value - printed) <= half:
             continue
-        shown = number(round(value, decimals(total.printed) + 1), 6)
+        shown = number(round(value, places + 1), 6)
         follows = f"{_subject(total)} {WORDS.get(total.statistic, 'number')} {shown}"
         exact = []
         for column in total.others:
