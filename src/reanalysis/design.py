@@ -22,7 +22,7 @@ __all__ = ["Design", "make_design", "resolve_priors"]
 Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Design:
     """The arrays of one model, rows ordered by sample.
 
@@ -112,6 +112,13 @@ class Design:
             array = getattr(self, name)
             if array is not None:
                 array.setflags(write=False)
+
+    def __repr__(self) -> str:
+        """Return the size of the design and its coefficients, not its arrays."""
+        return (
+            f"Design({self.measure}: k = {self.k} effects, m = {self.m} samples, "
+            f"{self.levels} levels, coefficients {', '.join(self.coefficients)})"
+        )
 
     @property
     def k(self) -> int:
