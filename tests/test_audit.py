@@ -340,6 +340,10 @@ def reported(kind, value, r, low="", high="", n=96):
         ("beta", "0.21", "0.26", "note"),
         ("beta", "-0.15", "-0.15", "note"),
         ("beta", "-0.15", "0.15", "error"),
+        ("d", "0.5", "0.24", "note"),  # .5 / sqrt(.25 + 4) = .2425
+        ("d", "0.5", "0.5", "error"),
+        ("t", "2.5", "0.25", "note"),  # 2.5 / sqrt(6.25 + 94) = .2497
+        ("z", "2.5", "0.26", "note"),  # 2.5 / sqrt(96) = .2552
     ],
 )
 def test_a_printed_conversion_has_to_reproduce(tmp_path, kind, value, r, severity):
@@ -362,6 +366,12 @@ def test_a_conversion_has_to_keep_the_evidence(tmp_path, low, high, r, alarm):
     table = reported("odds ratio", "1.21", r, low, high)
     found = of(audit(folder(tmp_path, table, facts=facts)), "significance")
     assert bool(found) == alarm
+
+
+def test_a_reported_statistic_outside_its_interval_is_an_error(tmp_path):
+    table = reported("odds ratio", "1.21", "0.05", "1.29", "1.34")
+    found = audit(folder(tmp_path, table, facts={"conversions": [CONVERSION]}))
+    assert [(f.severity, f.lines) for f in of(found, "interval")] == [("error", (2,))]
 
 
 def parts(composite, *, zero="no"):

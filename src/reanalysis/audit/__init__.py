@@ -7,8 +7,32 @@ and on the ``[[claim]]`` tables of the spec; see `reanalysis.audit.facts` for th
 a table (rows that contradict themselves, outliers, duplicates) need no declaration and work on
 anyone's CSV. No rule knows a particular paper.
 
+A finding carries a short rule name:
+
+====================  ============================================================================
+``total``, ``flow``   printed sums, means, ranges, counts that do not add up
+``reading``           a value printed twice, differently
+``sample_size``       effects of one sample with different n
+``same_description``  independent samples with the same mean age, SD, share of women
+``conversion``        a printed r that the reported statistic does not give (or does: a note)
+``significance``      the reported interval and the converted r imply different p-values
+``set_to_zero``       "n.s." entered as r = 0
+``composite``         a printed composite against its parts
+``mixed_composites``  composites and single effects in one column
+``i2``, ``p_value``   an I² or a p-value that its statistic does not give
+``interval``          an estimate outside the middle of its interval
+``reference``         a test that passes its threshold only under chi-square
+``outlier``           an effect far from the rest
+``implausible``       a correlation beyond what reliabilities allow
+``duplicate``         a row entered twice
+slips                 ``sign_flip``, ``decimal_shift``, ``se_for_variance``, ``variance_for_se``,
+                      ``r_for_z``, ``z_for_r``, ``swapped_columns``, ``n_typo``, ``inconsistent``:
+                      a row or column that contradicts itself, with what would explain it
+====================  ============================================================================
+
 The audit changes nothing: it says what it found, which value was used, and what the pooled
-estimate would be if the matter were resolved the other way.
+estimate would be if the matter were resolved the other way. How much it finds and how often it is
+wrong is measured in ``tests/test_audit_corruptions.py``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

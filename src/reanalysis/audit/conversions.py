@@ -3,13 +3,21 @@
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from reanalysis.audit.evidence import Cells, Evidence
 from reanalysis.audit.facts import Conversion
 from reanalysis.audit.finding import Finding
 from reanalysis.audit.wording import number, p_value
-from reanalysis.effect_sizes import beta_to_r, composite_r, odds_ratio_to_r
+from reanalysis.effect_sizes import (
+    beta_to_r,
+    composite_r,
+    d_to_r,
+    odds_ratio_to_r,
+    t_to_r,
+    z_statistic_to_r,
+)
 
 __all__ = [
     "CONVERSIONS",
@@ -20,11 +28,17 @@ __all__ = [
     "evidence_lost_in_conversion",
 ]
 
-CONVERSIONS: Mapping[str, Callable[[float], float]] = {
-    "odds ratio": lambda value: float(odds_ratio_to_r(value)),
-    "beta": lambda value: float(beta_to_r(value, extrapolate=True)),
-    "r": float,
+# From the value of a reported statistic and the sample size to r.
+CONVERSIONS: Mapping[str, Callable[[float, float], float]] = {
+    "odds ratio": lambda value, n: float(odds_ratio_to_r(value)),
+    "beta": lambda value, n: float(beta_to_r(value, extrapolate=True)),
+    "d": lambda value, n: float(d_to_r(value)),
+    "t": lambda value, n: float(t_to_r(value, n - 2)),
+    "z": lambda value, n: float(z_statistic_to_r(value, n)),
+    "r": lambda value, n: value,
 }
+NEED_N = frozenset({"t", "z"})
+FEWEST = 3  # Fisher's z needs more
 RATIOS = frozenset({"odds ratio", "risk ratio", "hazard ratio", "rate ratio"})
 NORMAL_975 = 1.959963984540054
 SIGNIFICANT = 0.05
@@ -34,15 +48,19 @@ def conversions_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
     """Find printed correlations that the reported statistic does not give; note where it does."""
     for fact in evidence.facts.conversions:
         cells = evidence.cells(fact.table)
+        sizes = _sizes(cells)
         reproduced = []
         for row, kind, value in _reported(cells, fact):
             printed = cells.text.column(fact.converted)[row]
             if cells.missing(printed) or kind not in CONVERSIONS:
                 continue
+            if kind in NEED_N and np.isnan(sizes[row]):
+                continue
             convert = CONVERSIONS[kind]
+            n = float(sizes[row])
             half = 0.5 * 10.0 ** -cells.decimals(cells.text.column(fact.value)[row])
-            expected = convert(value)
-            slack = abs(convert(value + half) - convert(value - half)) / 2
+            expected = convert(value, n)
+            slack = abs(convert(value + half, n) - convert(value - half, n)) / 2
             slack += 0.5 * 10.0 ** -cells.decimals(printed) + 1e-9
             says = f"{kind} {number(value)}, converted to r = {printed}"
             if abs(expected - cells.number(printed)) <= slack:
@@ -51,7 +69,6 @@ def conversions_that_do_not_reproduce(evidence: Evidence) -> Iterator[Finding]:
             position = evidence.position(cells.text.lines[row])
             after = None
             if position is not None and fact.converted == cells.roles.get("ri"):
-                n = float(evidence.dataset.effects["ni"].iloc[position])
                 effect = evidence.correlation_effect(expected, n)
                 after = evidence.pooled_with_row(position, effect) if effect else None
             yield Finding(
@@ -82,32 +99,52 @@ def evidence_lost_in_conversion(evidence: Evidence) -> Iterator[Finding]:
     """Set the p-value of the reported statistic against the one that the converted r implies."""
     for fact in evidence.facts.conversions:
         cells = evidence.cells(fact.table)
-        if not (fact.lower and fact.upper and "ni" in cells.roles):
+        if not (fact.lower and fact.upper):
             continue
         lower, upper = cells.numbers(fact.lower), cells.numbers(fact.upper)
-        sizes, printed = cells.numbers(cells.roles["ni"]), cells.numbers(fact.converted)
+        sizes, printed = _sizes(cells), cells.numbers(fact.converted)
         for row, kind, value in _reported(cells, fact):
-            scale = np.log if kind in RATIOS else float
             if not np.isfinite([lower[row], upper[row], sizes[row], printed[row]]).all():
                 continue
-            z = 2 * NORMAL_975 * scale(value) / (scale(upper[row]) - scale(lower[row]))
-            root = np.sqrt(sizes[row] - 3)
-            z_converted = np.arctanh(printed[row]) * root
+            says = (
+                f"{kind} {number(value)} [{number(lower[row])}, {number(upper[row])}], "
+                f"converted to r = {number(printed[row])} with n = {number(sizes[row])}"
+            )
+            bounds = (lower[row], value, upper[row])
+            if not lower[row] < value < upper[row] or (kind in RATIOS and lower[row] <= 0):
+                yield Finding(
+                    rule="interval",
+                    severity="error",
+                    where=cells.place(row),
+                    source_says=says,
+                    follows="The interval does not hold the value.",
+                    remedy="The converted r is used as printed; look up the statistic.",
+                    lines=(cells.text.lines[row],),
+                    columns=(fact.value, fact.lower, fact.upper),
+                )
+                continue
+            low, middle, high = np.log(bounds) if kind in RATIOS else np.array(bounds)
+            z = 2 * NORMAL_975 * middle / (high - low)
+            z_converted = np.arctanh(printed[row]) * np.sqrt(sizes[row] - 3)
             p, p_converted = 2 * ndtr(-abs(z)), 2 * ndtr(-abs(z_converted))
             crossed = (p < SIGNIFICANT) != (p_converted < SIGNIFICANT)
             if not crossed and abs(z - z_converted) < NORMAL_975:
                 continue
-            r = float(np.tanh(z / root))
-            after = _with_correlation(evidence, cells, row, r, sizes[row])
+            follows = (
+                f"The interval implies z = {z:.2f}, {p_value(p)}; the converted r implies "
+                f"z = {z_converted:.2f}, {p_value(p_converted)}."
+            )
+            after = None
+            if z**2 < sizes[row]:
+                r = float(z_statistic_to_r(z, sizes[row]))
+                follows += f" An r that keeps the evidence is {r:.2f}."
+                after = _with_correlation(evidence, cells, row, r, sizes[row])
             yield Finding(
                 rule="significance",
                 severity="error" if crossed else "warning",
                 where=cells.place(row),
-                source_says=f"{kind} {number(value)} [{number(lower[row])}, {number(upper[row])}], "
-                f"converted to r = {number(printed[row])} with n = {number(sizes[row])}",
-                follows=f"The interval implies z = {z:.2f}, {p_value(p)}; the converted r implies "
-                f"z = {z_converted:.2f}, {p_value(p_converted)}. An r that keeps the evidence "
-                f"is {r:.2f}.",
+                source_says=says,
+                follows=follows,
                 remedy="The converted r is used as printed; the unit of the predictor, or a "
                 "dichotomised outcome, may explain the gap.",
                 before=evidence.pooled if after is not None else None,
@@ -216,6 +253,14 @@ def _reported(cells: Cells, fact: Conversion) -> Iterator[tuple[int, str, float]
     for row, kind in enumerate(cells.text.column(fact.statistic)):
         if np.isfinite(values[row]):
             yield row, kind, float(values[row])
+
+
+def _sizes(cells: Cells) -> NDArray[np.float64]:
+    """Return the sample sizes of a table, NaN where unknown or too small for Fisher's z."""
+    if "ni" not in cells.roles:
+        return np.full(len(cells.text.rows), np.nan)
+    sizes = cells.numbers(cells.roles["ni"])
+    return np.where(sizes > FEWEST, sizes, np.nan)
 
 
 def _with_correlation(

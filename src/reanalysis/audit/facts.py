@@ -2,6 +2,23 @@
 
 These are facts about the source, written as ``"reanalysis": {"audit": {...}}`` in
 ``datapackage.json``. The rules know kinds of facts, never a particular paper.
+All keys are optional::
+
+    "audit": {
+      "totals": [{"what": "participants", "printed": "1167", "statistic": "sum",
+                  "table": "samples", "column": "n", "source": "Results 3.1"}],
+      "readings": [{"table": "samples", "places": {"Table 1": {"ri": "r_table1", "ni": "n_table1"},
+                                                   "Table 2": {"ri": "r_table2"}}}],
+      "conversions": [{"table": "effects", "statistic": "statistic", "value": "statistic_value",
+                       "lower": "ci_low", "upper": "ci_high", "converted": "r_printed"}],
+      "zeros": [{"table": "effects", "flag": "set_to_zero", "part": "r"}],
+      "composites": [{"table": "effects", "part": "r", "composite": "composite_r"}],
+      "sample_sizes": [{"table": "effects", "column": "n_slot"}],
+      "flows": [{"table": "prisma", "step": "step", "count": "count",
+                 "sums": [{"total": "screened", "plus": ["found"], "minus": ["duplicates"]}]}],
+      "descriptions": [{"table": "samples", "columns": ["age_mean", "age_sd"]}],
+      "reliability": {"predictor": 0.9, "outcome": 0.85}
+    }
 """
 
 from collections.abc import Mapping
@@ -99,7 +116,8 @@ class Conversion:
     table : str
         Table that holds them.
     statistic, value : str
-        Columns with the name of the statistic and its value.
+        Columns with the name of the statistic (a key of
+        `reanalysis.audit.conversions.CONVERSIONS`) and its value.
     lower, upper : str
         Columns with its 95 % confidence interval.
     converted : str

@@ -16,7 +16,7 @@ class Finding:
     Attributes
     ----------
     rule : str
-        Name of the rule, a key of `reanalysis.audit.RULES` or of its row checks.
+        Short name of what was found, see `reanalysis.audit`.
     severity : str
         ``error``: two statements cannot both be true. ``warning``: they disagree, or a value is
         hard to believe. ``note``: worth knowing, or a check that succeeded.
