@@ -308,6 +308,25 @@ def audit(spec: str, as_json: bool, allow_outside: bool) -> None:
 
 
 @main.command()
+@click.argument("csv", metavar="CSV")
+@click.option("--out", metavar="SPEC", help="File to write [default: beside CSV].")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def init(csv: str, out: str | None, force: bool) -> None:
+    """Write a commented starting spec for the table CSV.
+
+    Columns are guessed from their names; every guess is said in the file.
+    """
+    from reanalysis.starter import write_starting_spec
+    from reanalysis.terminal import columns, say
+
+    path = Path(out) if out is not None else Path(csv).with_suffix(".toml")
+    guess = write_starting_spec(Path(csv), path, force=force)
+    rows = [(role, column) for role, column in guess.roles.items()]
+    say(columns([*rows, ("measure", guess.measure or "not recognised: state it")]))
+    say(f"written  {path}; next: reanalysis check {path}")
+
+
+@main.command()
 @click.argument("folder", metavar="DIR")
 def render(folder: str) -> None:
     """Make the report of DIR again from its results; nothing is fitted."""

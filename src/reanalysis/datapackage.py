@@ -1,15 +1,89 @@
 """Reading ``datapackage.json`` (Data Package v2) and what it declares about a table."""
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from reanalysis.tables import DataError
 
 __all__ = ["missing_values", "package_roles", "package_schema", "read_package"]
 
 MISSING = frozenset({"", "NA"})
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+LOOSE = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Constraints:
+    required: Flag = False
+    unique: Flag = False
+    minimum: Number = -math.inf
+    maximum: Number = math.inf
+    enum: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Field:
+    name: str
+    type: str = "any"
+    constraints: _Constraints = field(default_factory=_Constraints)
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Schema:
+    fields: tuple[_Field, ...] = ()
+    missingValues: tuple[str, ...] = ("",)  # noqa: N815 - the standard's own spelling
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Resource:
+    name: str
+    path: str
+    hash: str = ""
+    schema: _Schema = field(default_factory=_Schema)
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Named:
+    name: str = ""
+    title: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Table:
+    roles: dict[str, str] = field(default_factory=dict)
+    intercorrelation: Annotated[Number, Field(ge=0, lt=1)] | None = None
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Own:
+    default: str = ""
+    measure: str = ""
+    direction: Literal["positive", "negative"] = "positive"
+    citation: str = ""
+    tables: dict[str, _Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=LOOSE)
+class _Package:
+    """What is used of a descriptor; everything else in it is left alone."""
+
+    resources: tuple[_Resource, ...]
+    title: str = ""
+    licenses: tuple[_Named, ...] = ()
+    sources: tuple[_Named, ...] = ()
+    reanalysis: _Own = field(default_factory=_Own)
+
+
+_PACKAGE = TypeAdapter(_Package)
 
 
 def read_package(path: Path) -> dict[str, Any]:
@@ -37,21 +111,31 @@ def read_package(path: Path) -> dict[str, Any]:
         package = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError([f"{file}: not valid JSON: {error}."]) from None
-    resources = package.get("resources") if isinstance(package, dict) else None
-    if not isinstance(resources, list) or not resources:
-        raise DataError([f"{file}: needs a list 'resources' with at least one table."])
-    problems = []
-    for position, resource in enumerate(resources, start=1):
-        keys = ("name", "path")
-        if not isinstance(resource, dict) or not all(
-            isinstance(resource.get(k), str) for k in keys
-        ):
-            problems.append(f"{file}: resource {position} needs a 'name' and a 'path'.")
-        elif not (path / resource["path"]).resolve().is_relative_to(path.resolve()):
-            problems.append(
-                f"{file}: resource '{resource['name']}' lies outside its folder "
-                f"({resource['path']}); move the file into it."
-            )
+    try:
+        checked = _PACKAGE.validate_python(package)
+    except ValidationError as error:
+        raise DataError(
+            [
+                f"{file}: {'.'.join(map(str, fault['loc'])) or 'top level'}: "
+                f"{fault['msg'][0].lower()}{fault['msg'][1:]}."
+                for fault in error.errors()
+            ]
+        ) from None
+    if not checked.resources:
+        raise DataError([f"{file}: 'resources' is empty; it needs at least one table."])
+    problems = [
+        f"{file}: resource '{resource.name}' lies outside its folder ({resource.path!r}); move "
+        "the file into it."
+        for resource in checked.resources
+        if "\0" in resource.path
+        or not (path / resource.path).resolve().is_relative_to(path.resolve())
+    ]
+    names = [resource.name for resource in checked.resources]
+    problems += [
+        f"{file}: two resources are called '{name}'; rename one."
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
     if problems:
         raise DataError(problems)
     return package

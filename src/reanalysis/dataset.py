@@ -17,7 +17,7 @@ import pandas as pd
 from reanalysis.datapackage import missing_values, package_roles, package_schema, read_package
 from reanalysis.reading import Composites, Estimand, Reading, read_effects
 from reanalysis.roles import guess_roles
-from reanalysis.tables import DataError, TextTable, parse_table, read_table
+from reanalysis.tables import DataError, TextTable, parse_table, table_bytes
 
 __all__ = ["DataError", "Dataset", "Provenance", "load_dataset"]
 
@@ -213,6 +213,9 @@ class Dataset:
             for row in frame.itertuples(index=False, name=None)
         )
         header = tuple(str(column) for column in frame.columns)
+        twice = [column for column in dict.fromkeys(header) if header.count(column) > 1]
+        if twice:
+            raise DataError([f"{name}: two columns are called '{twice[0]}'; rename one."])
         table = TextTable(name, header, rows, tuple(range(1, len(rows) + 1)))
         digest = hashlib.sha256(repr((header, rows)).encode()).hexdigest()
         return _bare(
@@ -283,12 +286,12 @@ def load_dataset(
             decimal=decimal,
             intercorrelation=intercorrelation,
         )
-    text = read_table(path)
+    raw = table_bytes(path)
     if table:
         raise DataError([f"{path}: a bare CSV has no table '{table}'; leave 'table' out."])
     return _bare(
-        text,
-        Provenance(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()),
+        parse_table(raw, source=str(path)),
+        Provenance(path=str(path), sha256=hashlib.sha256(raw).hexdigest()),
         name=path.stem,
         measure=measure,
         roles=columns or {},
@@ -317,7 +320,7 @@ def _bare(
     if not roles:
         guess = guess_roles(text.header)
         roles, measure = guess.roles, measure or guess.measure
-        guesses = (f"{text.source}: guessed: {'; '.join(guess.reasons) or 'nothing'}.",)
+        guesses = (f"{text.file}: guessed: {'; '.join(guess.reasons) or 'nothing'}.",)
     if not measure and "ri" in roles:
         measure = "ZCOR"
     empty = pd.DataFrame()
@@ -367,7 +370,10 @@ def _load_folder(
             )
             continue
         hashes[resource["name"]] = digest
-        tables[resource["name"]] = parse_table(raw, source=str(file))
+        try:
+            tables[resource["name"]] = parse_table(raw, source=str(file))
+        except DataError as error:
+            problems += error.problems
     if problems:
         raise DataError(problems)
     name = table or own.get("default") or next(iter(tables))

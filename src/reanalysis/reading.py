@@ -123,17 +123,18 @@ def read_effects(text: TextTable, reading: Reading) -> EffectTable:
     """
     roles = reading.roles
     problems = role_faults(text, roles, reading.measure)
+    numbers, faults, bad = _role_numbers(text, reading)
     if problems:
-        raise DataError(problems)
+        raise DataError(problems + faults)
     table, mixed, problems = _typed(text, reading)
-    numbers, faults = _role_numbers(text, reading)
     problems = list(dict.fromkeys(problems + faults))
-    bad = {problem.split(" ")[0] for problem in problems}
     effects = _standard_columns(text, roles, numbers)
-    place = [f"{text.source}:{line}" for line in text.lines]
-    where = [f"{p} ('{n}')" if n else p for p, n in zip(place, effects["label"], strict=True)]
+    where = [
+        f"{text.source}:{line}" + (f" ('{name}')" if name else "")
+        for line, name in zip(text.lines, effects["label"], strict=True)
+    ]
     problems += [
-        f"{place[i]}: column '{roles['sample']}' is empty; every row needs its sample."
+        f"{where[i]}: column '{roles['sample']}' is empty; every row needs its sample."
         for i, sample in enumerate(effects["sample"])
         if not sample
     ]
@@ -142,18 +143,26 @@ def read_effects(text: TextTable, reading: Reading) -> EffectTable:
         ri = numbers["ri"].copy()
         if "composite" in roles:
             keep = _use_composites(ri, numbers["composite"], effects, reading.composites)
-        problems += correlation_faults(ri, numbers["ni"], where, roles, keep, reading.missing, bad)
+        checked = keep & ~bad
+        problems += correlation_faults(
+            ri, numbers["ni"], where, roles, checked, reading.missing == "drop"
+        )
         _convert_correlations(ri, numbers["ni"], effects, keep, reading)
     else:
         effects["yi"] = numbers["yi"]
         effects["vi"] = numbers["vi"] if "vi" in roles else numbers["sei"] ** 2
-        problems += effect_faults(numbers, where, roles, reading.measure, reading.missing, bad)
+        problems += effect_faults(
+            numbers, where, roles, reading.measure, ~bad, reading.missing == "drop"
+        )
     notes = []
     lost = keep & ~np.isfinite(effects[["yi", "vi"]].to_numpy()).all(axis=1)
     if reading.missing == "drop" and lost.any():
-        notes.append(f"{text.source}: {lost.sum()} rows without an effect size were left out.")
+        names = ", ".join(
+            f"line {text.lines[i]} ({effects['label'][i]})" for i in np.flatnonzero(lost)
+        )
+        notes.append(f"{text.file}: left out for want of an effect size: {names}.")
     keep &= ~lost
-    problems += structure_faults(text, roles, effects, place)
+    problems += structure_faults(text, roles, effects, where)
     if not problems and keep.sum() < 2:
         problems.append(
             f"{text.source}: {keep.sum()} usable rows; a meta-analysis needs at least two "
@@ -162,7 +171,7 @@ def read_effects(text: TextTable, reading: Reading) -> EffectTable:
     if problems:
         raise DataError(problems)
     effects = effects[keep].reset_index(drop=True)
-    notes += oddities(effects, text.source)
+    notes += oddities(effects, text.file)
     table = table[keep].reset_index(drop=True).assign(yi=effects["yi"], vi=effects["vi"])
     return EffectTable(table, effects, mixed, tuple(notes))
 
@@ -241,6 +250,7 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
         problems += _schema_faults(text, name, spec, blanks)
         if kind in ("number", "integer"):
             problems += [f"{text.source}:{line}: column '{name}': {why}." for line, why in bad]
+            problems += _limit_faults(text, name, spec, values)
             columns[name] = values
         elif kind == "any" and not bad and not np.isnan(values).all():
             columns[name] = values
@@ -257,6 +267,7 @@ def _schema_faults(
 ) -> list[str]:
     rules = spec.get("constraints", {})
     problems = []
+    seen: dict[str, int] = {}
     for line, cell in zip(text.lines, text.column(name), strict=True):
         if cell in blanks:
             if rules.get("required"):
@@ -268,23 +279,47 @@ def _schema_faults(
             problems.append(
                 f"{text.source}:{line}: column '{name}': '{cell}' is not one of {choices}."
             )
+        if rules.get("unique") and cell in seen:
+            problems.append(
+                f"{text.source}:{line}: column '{name}': '{cell}' is already in line {seen[cell]}; "
+                "the data package wants each value once."
+            )
+        seen.setdefault(cell, line)
     return problems
 
 
-def _role_numbers(text: TextTable, reading: Reading) -> tuple[dict[str, Vector], list[str]]:
+def _limit_faults(
+    text: TextTable, name: str, spec: Mapping[str, Any], values: Sequence[float]
+) -> list[str]:
+    rules = spec.get("constraints", {})
+    lowest, highest = rules.get("minimum", -np.inf), rules.get("maximum", np.inf)
+    return [
+        f"{text.source}:{line}: column '{name}': {value:g} is not between {lowest:g} and "
+        f"{highest:g}, as the data package has it."
+        for line, value in zip(text.lines, values, strict=True)
+        if value < lowest or value > highest
+    ]
+
+
+def _role_numbers(
+    text: TextTable, reading: Reading
+) -> tuple[dict[str, Vector], list[str], NDArray[np.bool_]]:
+    """Return the numbers of each role, the cells that are none, and the rows that have such."""
     numbers: dict[str, Vector] = {}
     problems = []
+    bad = np.zeros(len(text.rows), dtype=bool)
     roles = reading.roles
     for role in NUMERIC_ROLES:
-        if role not in roles:
+        if roles.get(role) not in text.header:
             continue
         column, values = roles[role], []
-        for line, cell in zip(text.lines, text.column(column), strict=True):
+        for i, (line, cell) in enumerate(zip(text.lines, text.column(column), strict=True)):
             value = np.nan
             if cell not in reading.blanks:
                 try:
                     value = parse_number(cell, decimal=reading.decimal)
                 except ValueError as error:
+                    bad[i] = True
                     problems.append(f"{text.source}:{line}: column '{column}': {error}.")
             if role in COUNT_ROLES and np.isfinite(value) and (value < 1 or value % 1):
                 problems.append(
@@ -292,7 +327,7 @@ def _role_numbers(text: TextTable, reading: Reading) -> tuple[dict[str, Vector],
                 )
             values.append(value)
         numbers[role] = np.array(values)
-    return numbers, problems
+    return numbers, problems, bad
 
 
 def _use_composites(

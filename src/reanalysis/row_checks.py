@@ -1,5 +1,6 @@
 """What can be wrong with the rows of a table; each check returns one line per fault."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -22,6 +23,7 @@ Vector = NDArray[np.float64]
 
 LARGEST_Z = 10.0
 VARIANCE_RATIO = 1e7
+FEW_SAMPLES = 5
 
 
 def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list[str]:
@@ -42,7 +44,18 @@ def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list
             f"{text.source}: no effect sizes: name the columns of (ri, ni), (yi, vi) or (yi, sei) "
             f"under [data.columns]; known so far: {given}. Columns: {', '.join(text.header)}."
         )
-    elif not measure:
+    elif "ri" in roles and "ni" in roles and {"vi", "sei"} & set(roles):
+        problems.append(
+            f"{text.source}: effect sizes are named twice, as (ri, ni) and as "
+            f"({', '.join(role for role in ('yi', 'vi', 'sei') if role in roles)}); keep one pair "
+            "under [data.columns]."
+        )
+    elif "ri" in roles and measure not in ("", "ZCOR"):
+        problems.append(
+            f"{text.source}: measure is '{measure}', but (ri, ni) are correlations, which become "
+            "ZCOR; leave measure out, or name the columns of (yi, vi)."
+        )
+    elif "yi" in roles and not measure:
         problems.append(
             f"{text.source}: the measure of '{roles['yi']}' is not stated; set measure under "
             f"[data], one of {', '.join(MEASURES)}."
@@ -61,18 +74,16 @@ def correlation_faults(
     ni: Vector,
     where: Sequence[str],
     roles: Mapping[str, str],
-    keep: NDArray[np.bool_],
-    missing: str,
-    bad: set[str],
+    checked: NDArray[np.bool_],
+    drop: bool,
 ) -> list[str]:
     """Correlations and sample sizes that have no Fisher z."""
     problems = []
     for i, place in enumerate(where):
-        if not keep[i]:
+        if not checked[i]:
             continue
-        known = place.split(" ")[0] + ":" in bad
         if np.isnan(ri[i]) or np.isnan(ni[i]):
-            if missing == "error" and not known:
+            if not drop:
                 empty = roles["ri"] if np.isnan(ri[i]) else roles["ni"]
                 problems.append(
                     f"{place}: column '{empty}' is empty; fill it in, or set missing = \"drop\" "
@@ -107,8 +118,8 @@ def effect_faults(
     where: Sequence[str],
     roles: Mapping[str, str],
     measure: str,
-    missing: str,
-    bad: set[str],
+    checked: NDArray[np.bool_],
+    drop: bool,
 ) -> list[str]:
     """Effect sizes or variances that are empty, not positive or impossible."""
     role = "vi" if "vi" in roles else "sei"
@@ -116,9 +127,10 @@ def effect_faults(
     yi, spread = numbers["yi"], numbers[role]
     problems = []
     for i, place in enumerate(where):
-        known = place.split(" ")[0] + ":" in bad
+        if not checked[i]:
+            continue
         if np.isnan(yi[i]) or np.isnan(spread[i]):
-            if missing == "error" and not known:
+            if not drop:
                 empty = roles["yi"] if np.isnan(yi[i]) else roles[role]
                 problems.append(
                     f"{place}: column '{empty}' is empty; fill it in, or set missing = \"drop\" "
@@ -127,6 +139,12 @@ def effect_faults(
             continue
         if spread[i] <= 0:
             problems.append(f"{place}: {roles[role]} is {spread[i]:g}; {word} must be positive.")
+        lowest, highest = MEASURES[measure].bounds
+        if not lowest <= yi[i] <= highest:
+            problems.append(
+                f"{place}: {roles['yi']} is {yi[i]:g}; a {MEASURES[measure].name} lies between "
+                f"{lowest:g} and {highest:g}. Check the column and the measure."
+            )
         if measure == "ZCOR" and abs(yi[i]) > LARGEST_Z:
             problems.append(
                 f"{place}: {roles['yi']} is {yi[i]:g}; no correlation has a Fisher z beyond "
@@ -140,7 +158,8 @@ def structure_faults(
 ) -> list[str]:
     """Duplicated effects, samples under two studies, inconsistent counts."""
     problems = []
-    if "effect" in roles:
+    anew = "sample" in roles and _numbered_within_samples(effects)
+    if "effect" in roles and not anew:
         seen: dict[str, int] = {}
         for i, name in enumerate(effects["effect"]):
             if name in seen and name:
@@ -175,6 +194,14 @@ def structure_faults(
     return problems
 
 
+def _numbered_within_samples(effects: pd.DataFrame) -> bool:
+    """Whether effects are counted 1, 2, ... anew in each sample, as many tables do."""
+    return all(
+        list(names) == [str(i + 1) for i in range(len(names))]
+        for _, names in effects.groupby("sample", sort=False)["effect"]
+    )
+
+
 def oddities(effects: pd.DataFrame, source: str) -> list[str]:
     """Name what is allowed but worth a look."""
     notes = []
@@ -186,10 +213,13 @@ def oddities(effects: pd.DataFrame, source: str) -> list[str]:
         )
     folded: dict[str, str] = {}
     for sample in effects["sample"].unique():
-        key = " ".join(str(sample).casefold().split())
+        key = " ".join(unicodedata.normalize("NFKC", str(sample)).casefold().split())
         if folded.setdefault(key, sample) != sample:
             notes.append(
-                f"{source}: samples '{folded[key]}' and '{sample}' differ only in case or spaces; "
-                "they are taken as two."
+                f"{source}: samples '{folded[key]}' and '{sample}' differ only in case, spaces or "
+                "the form of a letter; they are taken as two."
             )
+    if len(folded) < FEW_SAMPLES:
+        count = "one sample" if len(folded) == 1 else f"{len(folded)} samples"
+        notes.append(f"{source}: {count} only; how much samples differ rests on the prior of tau.")
     return notes

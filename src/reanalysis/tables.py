@@ -10,10 +10,10 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["DataError", "TextTable", "parse_number", "parse_table", "read_table"]
+__all__ = ["DataError", "TextTable", "parse_number", "parse_table", "read_table", "table_bytes"]
 
 MAX_BYTES = 50_000_000
 MAX_PROBLEMS = 50
@@ -57,6 +57,11 @@ class TextTable:
     lines: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def file(self) -> str:
+        """Name of the file without its folder: what notes may repeat in a report."""
+        return self.source.replace("\\", "/").rsplit("/", 1)[-1]
+
     def column(self, name: str) -> list[str]:
         """Return the cells of one column."""
         position = self.header.index(name)
@@ -83,9 +88,34 @@ def read_table(path: str | Path) -> TextTable:
     OSError
         If it cannot be read.
     """
+    return parse_table(table_bytes(path), source=str(path))
+
+
+def table_bytes(path: str | Path) -> bytes:
+    """Return the content of a file that is to hold a table.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or a spreadsheet.
+    OSError
+        If it is not a regular file, too large, or cannot be read.
+    """
     path = Path(path)
     if not path.exists():
-        raise DataError([f"{path}: no such file. Check the path (it is relative to the spec)."])
+        raise DataError(
+            [f"{path}: no such file. Check the path; in a spec it starts in the spec's folder."]
+        )
     if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
         raise DataError(
             [f"{path}: a spreadsheet file; save the sheet as CSV (UTF-8) and name that."]
@@ -95,7 +125,7 @@ def read_table(path: str | Path) -> TextTable:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise OSError(f"{path}: {size:,} bytes; tables of more than {MAX_BYTES:,} are not read.")
-    return parse_table(path.read_bytes(), source=str(path))
+    return path.read_bytes()
 
 
 def parse_table(raw: bytes, *, source: str) -> TextTable:
@@ -120,9 +150,6 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
     """
     text = _decode(raw, source)
     delimiter = _delimiter(text, source)
-    notes = []
-    if delimiter != ",":
-        notes.append(f"{source}: read as a {DELIMITERS[delimiter]}-separated file.")
     records = _split(text, delimiter)
     if not records:
         raise DataError([f"{source}: the file is empty; it needs a header line and rows."])
@@ -152,9 +179,13 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
         raise DataError(problems)
     if not rows:
         raise DataError([f"{source}: a header but no rows; add one row per effect size."])
+    table = TextTable(source, tuple(header), tuple(rows), tuple(lines))
+    notes = []
+    if delimiter != ",":
+        notes.append(f"{table.file}: read as a {DELIMITERS[delimiter]}-separated file.")
     if stripped:
-        notes.append(f"{source}: spaces around cells and direction marks were removed.")
-    return TextTable(source, tuple(header), tuple(rows), tuple(lines), tuple(notes))
+        notes.append(f"{table.file}: spaces around cells and direction marks were removed.")
+    return replace(table, notes=tuple(notes))
 
 
 def parse_number(cell: str, *, decimal: str = ".") -> float:
