@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 import nutpie
 import pymc as pm
+import pytensor
 import xarray as xr
 from numpy.typing import NDArray
-from nutpie.compiled_pyfunc import from_pyfunc
+from nutpie.compiled_pyfunc import PyFuncModel, from_pyfunc
 
 from reanalysis.builders import (
     build_model,
@@ -49,6 +50,7 @@ PARAMETERS = (
     "sampling_correlation",
 )
 RETRY_TARGET = 0.99
+STARTS = 100
 PROGRESS_EVERY = 100  # draws
 
 
@@ -65,7 +67,8 @@ class SamplerSettings:
     target_accept : float
         Acceptance rate that the step size is adapted to.
     cores : int
-        Chains that run at a time. The draws do not depend on it.
+        Chains that run at a time; the draws do not depend on it. More than one pays with
+        ``pymc`` only: nutpie's chains share Python's lock here.
     """
 
     sampler: Literal["nutpie", "pymc"] = "nutpie"
@@ -197,26 +200,42 @@ def _sample_nutpie(
     compiled = _compiled[structure]
     data = compiled.arguments(model_data(design, spec, priors))
 
-    def make_logp() -> Callable[[Vector], tuple[float, Vector]]:
-        def logp(x: Vector) -> tuple[float, Vector]:
-            value, gradient = compiled.logp_and_gradient(x, *data)
-            return float(value), gradient
-
-        return logp
+    def logp(x: Vector) -> tuple[float, Vector]:
+        value, gradient = compiled.logp_and_gradient(x, *data)
+        return float(value), gradient
 
     def make_expand(*_: int) -> Callable[[Vector], dict[str, Vector]]:
         return lambda x: {"x": np.array(x)}
 
+    def start(seed: int) -> Vector:
+        return _start(design, priors, compiled, data, seed)
+
+    start(seed)  # fails here, if at all: a failure in nutpie's threads crashes Python at its exit
+    target = from_pyfunc(
+        compiled.size,
+        lambda: logp,
+        make_expand,
+        [np.dtype("float64")],
+        [(compiled.size,)],
+        ["x"],
+        make_initial_point_fn=start,
+    )
+    trace = _run_nutpie(target, settings, seed, progress)
+    x = trace["posterior"]["x"].to_numpy()
+    values = compiled.constrain(x.reshape(-1, compiled.size), *data)
+    shape = x.shape[:2]
+    parameters = {
+        name: value.reshape(shape + value.shape[1:])
+        for name, value in zip(compiled.names, values, strict=True)
+    }
+    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
+
+
+def _run_nutpie(
+    target: PyFuncModel, settings: SamplerSettings, seed: int, progress: Progress | None
+) -> xr.DataTree:
     sampler = nutpie.sample(
-        from_pyfunc(
-            compiled.size,
-            make_logp,
-            make_expand,
-            [np.dtype("float64")],
-            [(compiled.size,)],
-            ["x"],
-            make_initial_point_fn=lambda seed: _start(design, priors, compiled, data, seed),
-        ),
+        target,
         chains=settings.chains,
         tune=settings.tune,
         draws=settings.draws,
@@ -229,20 +248,13 @@ def _sample_nutpie(
         blocking=False,
     )
     try:
-        trace = sampler.wait()
+        return sampler.wait()
     except RuntimeError as error:
-        raise EngineError(f"NUTS could not start or went astray: {error}") from error
+        reason = " ".join(str(error).partition("Stack backtrace")[0].split())
+        raise EngineError(f"NUTS could not sample: {reason}") from error
     except BaseException:
-        sampler.cancel()  # an interrupt must not leave chains running, nor return a partial trace
+        sampler.cancel()  # a blocking call would return the partial trace of an interrupt
         raise
-    x = trace["posterior"]["x"].to_numpy()
-    values = compiled.constrain(x.reshape(-1, compiled.size), *data)
-    shape = x.shape[:2]
-    parameters = {
-        name: value.reshape(shape + value.shape[1:])
-        for name, value in zip(compiled.names, values, strict=True)
-    }
-    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
 
 
 def _sample_pymc(
@@ -262,7 +274,8 @@ def _sample_pymc(
         if progress is not None and (done % PROGRESS_EVERY == 0 or done == total):
             progress(done, total)
 
-    with _interrupts() as interrupted, build_model(design, spec, priors):
+    strict = pytensor.config.change_flags(numba__fastmath=False)  # as in compile_model
+    with strict, _interrupts() as interrupted, build_model(design, spec, priors):
         try:
             trace = pm.sample(
                 nuts_sampler="pymc",
@@ -280,7 +293,7 @@ def _sample_pymc(
         except (ValueError, RuntimeError) as error:
             if interrupted():  # an early interrupt surfaces as "Not enough samples"
                 raise KeyboardInterrupt from error
-            raise EngineError(f"NUTS could not start or went astray: {error}") from error
+            raise EngineError(f"NUTS could not sample: {str(error).splitlines()[0]}") from error
     if interrupted():  # a late interrupt surfaces as a shorter trace
         raise KeyboardInterrupt
     posterior = trace["posterior"].dataset
@@ -300,11 +313,19 @@ def _start(
     """Return a starting point: each parameter somewhere in the middle half of its prior."""
     rng = np.random.default_rng(seed)
     free = free_parameters(design, priors)
-    values = []
-    for name, shape in compiled.free:
-        quantiles = [float(prior.ppf(rng.uniform(0.25, 0.75))) for prior in free[name]]
-        values.append(np.reshape(quantiles, shape))
-    return compiled.unconstrain(*values, *data)
+    for _ in range(STARTS):
+        values = []
+        for name, shape in compiled.free:
+            quantiles = [float(prior.ppf(rng.uniform(0.25, 0.75))) for prior in free[name]]
+            values.append(np.reshape(quantiles, shape))
+        x = compiled.unconstrain(*values, *data)
+        value, gradient = compiled.logp_and_gradient(x, *data)
+        if np.isfinite(value) and np.all(np.isfinite(gradient)):
+            return x
+    raise EngineError(
+        f"NUTS found no starting point: the density is not finite at {STARTS} points drawn "
+        "from the prior. Check the scale of the effect sizes, variances and priors."
+    )
 
 
 def _statistics(statistics: xr.Dataset) -> dict[str, NDArray[np.generic]]:

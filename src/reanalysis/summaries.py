@@ -7,6 +7,7 @@ always whole.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -360,11 +361,13 @@ def load_draws(path: Path) -> xr.DataTree:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep ArviZ's advice to the log out of the report's way: its tables say the same."""
+    """Keep ArviZ's advice out of the log and the warnings: the tables it returns say the same."""
     logger = logging.getLogger("arviz_stats")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto", UserWarning)
+            yield
     finally:
         logger.setLevel(level)

@@ -289,8 +289,8 @@ def _is_vector(name: str) -> bool:
 def _variable(name: str, priors: tuple[Prior, ...], data: Tensors) -> TensorVariable:
     distribution, their_names = PYMC_PRIORS[priors[0].family]
     arguments = {theirs: data[f"{name}_{ours}"] for ours, theirs in their_names.items()}
-    if name == "beta":
-        return distribution(name, **arguments, dims="coefficient")
+    if name == "beta":  # the shape beside the dimension keeps its length out of the data
+        return distribution(name, **arguments, dims="coefficient", shape=(len(priors),))
     return distribution(name, **arguments, shape=(len(priors),) if _is_vector(name) else ())
 
 

@@ -4,6 +4,9 @@ nutpie's own compilation of a PyMC model is done anew in every process and takes
 for the smallest model; PyTensor's is kept on disk and takes one second from the second process
 on. nutpie therefore samples PyTensor's function. It costs about 10 µs more per call and holds
 Python's lock, so chains take turns: for one fit that is a good bargain.
+
+Without "fast math": it lets the machine code, and with it every draw, depend on whether a function
+was compiled in this process or read from disk. It saves no measurable time here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +96,14 @@ def compile_model(model: pm.Model, names: Sequence[str]) -> CompiledModel:
     logp = model.logp()
     gradient = pt.concatenate([g.ravel() for g in pt.grad(logp, values)])
     logp, gradient = clone_replace([logp, gradient], {**replace, **at_x})
-    density = pytensor.function([x, *inputs.values()], [logp, gradient], mode="NUMBA")
+    with pytensor.config.change_flags(numba__fastmath=False):
+        density = pytensor.function(
+            [x, *inputs.values()], [logp, gradient], mode="NUMBA", on_unused_input="ignore"
+        )
+        example = [np.array(shared[name].get_value(), order="C") for name in inputs]
+        density(np.zeros(size), *example)  # numba compiles on the first call
+    if unseen := [variable.name for variable in density.get_shared()]:
+        raise ValueError(f"{unseen} are shared variables of the model, but not its data")
 
     wanted = [v for v in model.unobserved_value_vars if v.name in names]
     draws = pt.matrix("draws", dtype="float64")

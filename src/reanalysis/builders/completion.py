@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from reanalysis.builders import coefficient_labels, find_likelihood, free_parameters
 from reanalysis.builders.blocks import make_blocks
 from reanalysis.design import Design
+from reanalysis.effect_sizes import mean_r
 from reanalysis.priors import Prior
 from reanalysis.spec import ModelSpec
 
 __all__ = ["complete_draws"]
 
 Vector = NDArray[np.float64]
-
-NODES = 41  # Gauss-Hermite nodes for the mean of tanh: error below 1e-8 for tau up to 1
 
 
 def complete_draws(
@@ -69,7 +68,7 @@ def complete_draws(
         posterior["new_sample"] = new_sample
         posterior["new_effect"] = new_sample + within * rng.standard_normal(shape)
         if design.measure == "ZCOR":
-            posterior["mean_r"] = _mean_r(sampled["mu"], total)
+            posterior["mean_r"] = mean_r(sampled["mu"], total)
     posterior["u"] = u.reshape(*shape, -1)
     theta = flat["beta"] @ design.X.T + u[:, design.cluster] + w
     posterior["theta"] = theta.reshape(*shape, -1)
@@ -97,15 +96,6 @@ def complete_draws(
             "log_likelihood": {"yi": loglik},
         },
     )
-
-
-def _mean_r(mu: Vector, tau: Vector) -> Vector:
-    """Return the mean of tanh over Normal(mu, tau²) for each draw."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    result = np.zeros_like(mu)
-    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        result += weight * np.tanh(mu + tau * node)
-    return result
 
 
 def _tree(design: Design, groups: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> xr.DataTree:

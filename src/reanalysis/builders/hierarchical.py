@@ -9,8 +9,7 @@ determinant lemma and the Woodbury identity a sample's log-likelihood needs only
     log|Σ| = Σ log d + log D                      D = (1 + t²A)(1 + rho C) - t² rho B²
     e'Σ⁻¹e = Σ e²/d - [t²(1 + rho C)R² - 2 t² rho B R S + rho(1 + t²A)S²] / D
 
-with ``t = tau_between``. Without rho only A and R remain. Sums over rows use multiplication and
-``sum`` rather than a matrix product, which takes four times as long to compile.
+with ``t = tau_between``. Without rho only A and R remain.
 """
 
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from reanalysis.builders.blocks import Blocks
 __all__ = ["hierarchical_data", "hierarchical_loglik"]
 
 LOG_2PI = float(np.log(2 * np.pi))
+WRITTEN_OUT = 8  # coefficients
 
 
 def hierarchical_data(blocks: Blocks) -> dict[str, NDArray[np.generic]]:
@@ -76,7 +76,7 @@ def hierarchical_loglik(
     if "tau_within" in parameters:
         variance = variance + parameters["tau_within"] ** 2 * data["within"]
     precision = 1 / variance
-    residual = data["yi"] - (data["X"] * parameters["beta"]).sum(axis=1)
+    residual = data["yi"] - _fitted(data["X"], parameters["beta"])
 
     zeros = pt.zeros_like(data["log_jacobian"])
 
@@ -103,3 +103,15 @@ def hierarchical_loglik(
         - 0.5 * by_row.sum()
         - 0.5 * (pt.log(determinant) - explained).sum()
     )
+
+
+def _fitted(X: TensorVariable, beta: TensorVariable) -> TensorVariable:
+    """Return ``X @ beta`` in a form that compiles fast.
+
+    For the first time, eight coefficients take 46 s to compile as a matrix product, 10 s as a sum
+    over an axis and 8 s written out; one coefficient takes 12 s and 7 s in the last two forms.
+    """
+    (p,) = beta.type.shape
+    if p > WRITTEN_OUT:
+        return (X * beta).sum(axis=1)
+    return sum(X[:, i] * beta[i] for i in range(p))
