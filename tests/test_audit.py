@@ -467,9 +467,7 @@ def with_z(**columns):
     for column, (row, value) in columns.items():
         table[column] = table[column].astype(object)
         table.loc[row, column] = value
-    return Dataset.from_frame(
-        table.astype(str), measure="ZCOR", ri="r", ni="n", yi="z", vi="v", sample="sample"
-    )
+    return Dataset.from_frame(table.astype(str), ri="r", ni="n", sample="sample")
 
 
 def test_redundant_columns_that_agree_give_nothing():
@@ -511,15 +509,14 @@ def test_standard_errors_in_the_whole_variance_column_are_one_finding():
     table = correlations()
     table["z"] = [f"{math.atanh(float(r)):.3f}" for r in table["r"]]
     table["v"] = [f"{1 / math.sqrt(n - 3):.4f}" for n in table["n"]]
-    data = Dataset.from_frame(table, measure="ZCOR", ri="r", ni="n", yi="z", vi="v")
-    (found,) = audit(data)
+    (found,) = audit(Dataset.from_frame(table, ri="r", ni="n"))
     assert (found.rule, found.columns, found.lines) == ("se_for_variance", ("v",), ())
 
 
 def test_correlations_in_the_whole_column_of_fishers_z_are_one_finding():
     table = correlations(r=["0.51", "0.45", "0.60", "0.56", "0.38", "0.49", "0.63", "0.42"])
     table["z"] = [f"{float(r):.3f}" for r in table["r"]]
-    (found,) = audit(Dataset.from_frame(table, measure="ZCOR", ri="r", ni="n"))
+    (found,) = audit(Dataset.from_frame(table, ri="r", ni="n"))
     assert (found.rule, found.columns) == ("r_for_z", ("z",))
 
 
@@ -541,6 +538,15 @@ def test_a_folder_declares_its_columns_so_none_is_guessed_there(tmp_path):
     table = correlations(se=[1, 2, 3, 4, 5, 6, 7, 8])  # special education, say
     assert audit(folder(tmp_path, table)) == ()
     assert of(audit(Dataset.from_frame(table, ri="r", ni="n")), "inconsistent", "warning")
+
+
+def test_a_folder_may_declare_columns_that_repeat_the_effect(tmp_path):
+    table = correlations()
+    table["fishers"] = [f"{math.atanh(float(r)):.3f}" for r in table["r"]]
+    table.loc[2, "fishers"] = "-0.310"
+    facts = {"redundant": [{"table": "rows", "roles": {"yi": "fishers"}}]}
+    (found,) = audit(folder(tmp_path, table, facts=facts))
+    assert (found.rule, found.lines) == ("sign_flip", (4,))
 
 
 def many(r=None, n=None, **columns):

@@ -62,7 +62,7 @@ KINDS = (
 ROLES = {
     "r n": {"measure": "ZCOR", "ri": "r", "ni": "n"},
     "r n CI": {"measure": "ZCOR", "ri": "r", "ni": "n"},
-    "r n z v": {"measure": "ZCOR", "ri": "r", "ni": "n", "yi": "z", "vi": "v"},
+    "r n z v": {"measure": "ZCOR", "ri": "r", "ni": "n"},
     "d v n": {"measure": "SMD", "yi": "d", "vi": "v", "ni": "n"},
     "d se CI": {"measure": "SMD", "yi": "d", "sei": "se", "ni": "n"},
 }

@@ -187,22 +187,18 @@ class TableColumns:
 def read_columns(evidence: Evidence) -> TableColumns:
     """Return the columns of the table in use that state effects and precisions.
 
-    Named roles come first. In a bare table, columns whose names are unmistakable are used too; a
-    data folder declares its columns, so nothing is guessed there.
+    Columns in use come first, then those that a data folder declares as redundant. In a bare
+    table, columns whose names are unmistakable are used too.
     """
     cells = evidence.cells()
     column = {role: name for role, name in cells.roles.items() if role in CERTAIN}
-    folded = {name.strip().casefold().replace(".", "_").replace(" ", "_"): name
-              for name in reversed(cells.text.header)}  # fmt: skip
-    taken = set(cells.roles.values())
+    for fact in evidence.facts.redundant:
+        if fact.table == cells.name:
+            column = {**{str(role): name for role, name in fact.roles.items()}, **column}
     if not evidence.dataset.package:
-        for role, names in CERTAIN.items():
-            match = next((folded[n] for n in names if n in folded), None)
-            if role not in column and match and match not in taken:
-                column[role] = match
-    ends = [next((folded[n] for n in names if n in folded), None) for names in (LOWER, UPPER)]
-    if ends[0] and ends[1]:
-        column["lower"], column["upper"] = ends[0], ends[1]
+        column = {**_guessed(cells, set(cells.roles.values())), **column}
+    if not {"lower", "upper"} <= set(column):
+        column = {role: name for role, name in column.items() if role not in ("lower", "upper")}
     found = TableColumns(
         cells=cells,
         raw={role: cells.numbers(name) for role, name in column.items()},
@@ -212,6 +208,20 @@ def read_columns(evidence: Evidence) -> TableColumns:
         two_groups=evidence.dataset.measure == "SMD",
     )
     return replace(found, interval_on_r=_interval_is_on_r(found))
+
+
+def _guessed(cells: Cells, taken: set[str]) -> dict[str, str]:
+    """Return the columns of a bare table whose names are unmistakable."""
+    folded = {
+        name.strip().casefold().replace(".", "_").replace(" ", "_"): name
+        for name in reversed(cells.text.header)
+        if name not in taken
+    }
+    names = {**CERTAIN, "lower": LOWER, "upper": UPPER}
+    found = {
+        role: next((folded[n] for n in known if n in folded), "") for role, known in names.items()
+    }
+    return {role: name for role, name in found.items() if name}
 
 
 def _interval_is_on_r(table: TableColumns) -> bool:

@@ -17,6 +17,7 @@ All keys are optional::
       "flows": [{"table": "prisma", "step": "step", "count": "count",
                  "sums": [{"total": "screened", "plus": ["found"], "minus": ["duplicates"]}]}],
       "descriptions": [{"table": "samples", "columns": ["age_mean", "age_sd"]}],
+      "redundant": [{"table": "samples", "roles": {"yi": "z", "lower": "ci_lb", "upper": "ci_ub"}}],
       "reliability": {"predictor": 0.9, "outcome": 0.85}
     }
 """
@@ -37,6 +38,7 @@ __all__ = [
     "Facts",
     "Flow",
     "Readings",
+    "Redundant",
     "Reliability",
     "SampleSizes",
     "Total",
@@ -246,6 +248,28 @@ class Descriptions:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Redundant:
+    """Columns that say again what the columns in use say: z beside r, an interval, a variance.
+
+    Attributes
+    ----------
+    table : str
+        Table that holds them.
+    roles : mapping of str to str
+        Column of each role: ``ri``, ``ni``, ``yi``, ``vi``, ``sei``, ``lower``, ``upper`` (of a
+        95 % interval).
+    """
+
+    table: str
+    roles: Mapping[Literal["ri", "ni", "yi", "vi", "sei", "lower", "upper"], str]
+
+    @property
+    def names(self) -> Columns:
+        """Every column it names."""
+        return tuple(self.roles.values())
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Reliability:
     """Reliabilities of the two measures: no correlation can exceed the root of their product."""
 
@@ -266,6 +290,7 @@ class Facts:
     sample_sizes: tuple[SampleSizes, ...] = ()
     flows: tuple[Flow, ...] = ()
     descriptions: tuple[Descriptions, ...] = ()
+    redundant: tuple[Redundant, ...] = ()
     reliability: Reliability | None = None
 
 
