@@ -6,10 +6,12 @@ A posterior is integrated by quadrature and, independently, by importance sampli
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact.grid import Heterogeneity, Problem
@@ -74,6 +76,7 @@ def fit_exact_selection(
     weights: WeightPrior | None = None,
     two_sided: bool = False,
     direction: int = 1,
+    p_values: Literal["z", "t"] = "z",
     seed: int = 2021,
 ) -> SelectionPosterior:
     """Fit a selection mechanism, PET or PEESE exactly.
@@ -93,6 +96,8 @@ def fit_exact_selection(
         Whether the steps are two-sided p-values.
     direction : int
         Expected direction of the effects, 1 or -1.
+    p_values : str
+        ``z`` for p-values of ``yi / sei``, ``t`` for those of the t test of a correlation.
     seed : int
         Seed of the importance sampler.
 
@@ -110,7 +115,13 @@ def fit_exact_selection(
     """
     priors = resolve_priors(design, spec) if priors is None else priors
     target = make_target(
-        design, spec, priors, weights=weights, two_sided=two_sided, direction=direction
+        design,
+        spec,
+        priors,
+        weights=weights,
+        two_sided=two_sided,
+        direction=direction,
+        p_values=p_values,
     )
     integral = integrate_target(target, seed=seed)
     bias_name = spec.mechanism if target.predictor is not None else ""
@@ -148,6 +159,7 @@ def make_target(
     weights: WeightPrior | None = None,
     two_sided: bool = False,
     direction: int = 1,
+    p_values: Literal["z", "t"] = "z",
     columns: tuple[int, ...] | None = None,
     heterogeneity: Heterogeneity | None = None,
 ) -> Target:
@@ -157,6 +169,9 @@ def make_target(
     ----------
     design, spec, priors, weights, two_sided, direction
         As for `fit_exact_selection`; the mechanism may also be ``none``.
+    p_values : str
+        ``z``: p-values of ``yi / sei``. ``t``: those of the t test of a correlation with ``n - 2``
+        degrees of freedom, which papers print and RoBMA uses; for Fisher's z with known n.
     columns : tuple of int, optional
         Free coefficients, the others are zero; all by default.
     heterogeneity : str, optional
@@ -190,6 +205,7 @@ def make_target(
         mechanism,
         n_averaged=design.n_averaged,
         n_measured=design.n_measured,
+        cutoffs=_t_cutoffs(design, bins) if p_values == "t" else np.empty(0),
     )
     if mechanism == "none":
         weights = WeightPrior.fixed(np.ones(bins.count))
@@ -217,6 +233,18 @@ def make_target(
         predictor,
         priors.get(spec.mechanism, BIAS_PRIORS[spec.mechanism]) if regression else None,
     )
+
+
+def _t_cutoffs(design: Design, bins: Bins) -> Vector:
+    """Return Fisher's z of the correlations whose t test gives the steps."""
+    if design.measure != "ZCOR" or design.ni is None:
+        raise ValueError(
+            "p-values of the t test need correlations with their sample sizes (measure ZCOR, ni)"
+        )
+    df = design.ni[:, None] - 2
+    steps = np.asarray(bins.steps) / (2 if bins.two_sided else 1)
+    t = -special.stdtrit(df, steps)
+    return np.arctanh(t / np.sqrt(t**2 + df))
 
 
 def _weight_prior(count: int, prior: Prior | None) -> WeightPrior:

@@ -7,7 +7,7 @@ importance sampling both integrate this one function, by routes that share nothi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,13 @@ from scipy import special
 
 from reanalysis.exact.grid import Problem
 from reanalysis.priors import Prior
-from reanalysis.selection import SelectionData, WeightPrior, log_likelihood
+from reanalysis.selection import (
+    SelectionData,
+    WeightPrior,
+    log_factor,
+    log_likelihood,
+    log_unselected,
+)
 
 __all__ = ["Target"]
 
@@ -144,16 +150,17 @@ class Target:
         prior = self.log_prior_base(points) + self.log_prior_weights(v)
         eta, (between, within) = self.means(points), self.heterogeneity(points)
         omega = self.weights.omega(v**2)
-        unselected = replace(self.data, mechanism="none")
         # prod omega_k <= factor of the mechanism <= prod omega_k / omega_min
-        least = prior + np.log(omega) @ self.data.decided
-        least += log_likelihood(unselected, eta, between, within, omega, paired=True)
+        value = prior + log_unselected(self.data, eta, between, within)
+        if self.data.mechanism == "none":
+            return np.where(np.isnan(value), -np.inf, value)
+        least = value + np.log(omega) @ self.data.decided
         most = least - self.data.decided.sum() * np.log(omega.min(axis=1))
-        least, most = (np.where(np.isnan(value), -np.inf, value) for value in (least, most))
+        least, most = (np.where(np.isnan(bound), -np.inf, bound) for bound in (least, most))
         near = most > least.max() - NEGLIGIBLE
-        value = np.full(len(points), -np.inf)
+        value[~near] = -np.inf
         if near.any():
-            value[near] = prior[near] + log_likelihood(
+            value[near] += log_factor(
                 self.data, eta[near], between[near], within[near], omega[near], paired=True
             )
         return value

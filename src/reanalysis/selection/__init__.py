@@ -2,7 +2,13 @@
 
 from reanalysis.selection.bins import Bins
 from reanalysis.selection.data import MECHANISMS, Mechanism, SelectionData
-from reanalysis.selection.likelihood import NormaliserError, log_likelihood, log_normaliser
+from reanalysis.selection.likelihood import (
+    NormaliserError,
+    log_factor,
+    log_likelihood,
+    log_normaliser,
+    log_unselected,
+)
 from reanalysis.selection.simulate import Published, simulate_selection
 from reanalysis.selection.weights import WeightPrior
 
@@ -14,7 +20,9 @@ __all__ = [
     "Published",
     "SelectionData",
     "WeightPrior",
+    "log_factor",
     "log_likelihood",
     "log_normaliser",
+    "log_unselected",
     "simulate_selection",
 ]

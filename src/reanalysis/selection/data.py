@@ -85,6 +85,9 @@ class SelectionData:
         Effects averaged in each row; ones by default.
     n_measured : numpy.ndarray of shape (m,) or None
         Effects each sample measured; needed by ``thin`` only.
+    cutoffs : numpy.ndarray of shape (k, J - 1)
+        Smallest effect that reaches each step, decreasing along the last axis; by default where
+        ``yi / sqrt(vi)`` reaches it.
     """
 
     yi: Vector
@@ -94,6 +97,7 @@ class SelectionData:
     mechanism: Mechanism = "joint"
     n_averaged: Vector = field(default_factory=lambda: np.empty(0))
     n_measured: Vector | None = None
+    cutoffs: Vector = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         """Check the arrays and prepare the layout."""
@@ -114,6 +118,13 @@ class SelectionData:
         if cluster.shape != (k,) or cluster[0] != 0 or np.any((np.diff(cluster) | 1) != 1):
             raise ValueError("cluster codes must be 0, ..., m - 1 in order, one per row")
         object.__setattr__(self, "cluster", cluster)
+        cutoffs = np.array(self.cutoffs, dtype=float)
+        if not cutoffs.size:
+            cutoffs = self.bins.cutoffs(np.sqrt(self.vi))
+        if cutoffs.shape != (k, self.bins.count - 1) or np.any(np.diff(cutoffs, axis=1) >= 0):
+            raise ValueError(f"cutoffs must decrease and have shape ({k}, {self.bins.count - 1})")
+        cutoffs.setflags(write=False)
+        object.__setattr__(self, "cutoffs", cutoffs)
         if self.mechanism not in MECHANISMS:
             raise ValueError(
                 f"unknown mechanism '{self.mechanism}'; it is one of {', '.join(MECHANISMS)}"
@@ -169,8 +180,9 @@ class SelectionData:
 
     @cached_property
     def bin(self) -> Index:
-        """Bin of each effect."""
-        return self.bins.of(self.yi, np.sqrt(self.vi))
+        """Bin of each effect; one exactly on a cut-off is on its significant side."""
+        effect = np.abs(self.yi) if self.bins.two_sided else self.yi
+        return np.sum(effect[:, None] < self.cutoffs, axis=1)
 
     @cached_property
     def decided(self) -> Index:

@@ -2,7 +2,7 @@
 
 Every factor is an expectation over the sample's effect u, taken at a given number of nodes. All
 functions here take a batch of parameter values (`Points`), a layout of samples and that number,
-and return the log factor with shape (points, samples, weights). `likelihood` adds them up and
+and return the expectation with shape (points, samples, weights). `likelihood` multiplies them and
 chooses the number of nodes.
 """
 
@@ -91,7 +91,29 @@ class Points:
         return self.omega[:, -1][:, None, None, None] if self.paired else self.omega[:, -1]
 
 
-Factor = Callable[[Points, Layout, int], Vector]
+@dataclass(frozen=True)
+class Factor:
+    """An expectation that multiplies or divides the likelihood of some samples.
+
+    Attributes
+    ----------
+    layout : Layout
+        The samples.
+    value : callable
+        Points, layout and number of nodes to the expectation, (points, samples, weights).
+    divides : bool
+        Whether the likelihood is divided by it.
+    integrates : bool
+        False where the sample's effect is absorbed and the number of nodes does not matter.
+    bounded : bool
+        Whether it, or its inverse, lies between ``omega_min ** (effects per sample)`` and 1.
+    """
+
+    layout: Layout
+    value: Callable[[Points, Layout, int], Vector]
+    divides: bool
+    integrates: bool = True
+    bounded: bool = True
 
 
 def log_marginal(points: Points) -> tuple[Vector, Vector, Vector]:
@@ -122,8 +144,8 @@ def log_marginal(points: Points) -> tuple[Vector, Vector, Vector]:
     return logdensity, variance * score, np.sqrt(variance)
 
 
-def mechanism_factors(data: SelectionData) -> list[tuple[Layout, Factor]]:
-    """Return the samples and log factors that together make up the mechanism.
+def mechanism_factors(data: SelectionData) -> list[Factor]:
+    """Return the factors that together make up the mechanism.
 
     Parameters
     ----------
@@ -132,53 +154,59 @@ def mechanism_factors(data: SelectionData) -> list[tuple[Layout, Factor]]:
 
     Returns
     -------
-    list of (Layout, callable)
-        Groups without samples are left out.
+    list of Factor
+        Factors without samples are left out.
     """
     unreported = Layout.of(np.flatnonzero(data.missing), data.starts, data.sizes)
-    table: dict[Mechanism, list[tuple[Layout, Factor]]] = {
+    table: dict[Mechanism, list[Factor]] = {
         "none": [],
-        "joint": _normalised(data, _all_survive),
-        "study": _normalised(data, _best_survives),
-        "thin": [*_normalised(data, _any_survives), (unreported, _log_unreported)],
-        "replace": [(data.whole, _log_replaced)],
+        "joint": _normalisers(data, _all_survive),
+        "study": _normalisers(data, _best_survives),
+        "thin": [
+            *_normalisers(data, _any_survives),
+            Factor(unreported, _unreported, divides=False, bounded=False),
+        ],
+        "replace": [Factor(data.whole, _replaced, divides=False)],
     }
-    return [(layout, factor) for layout, factor in table[data.mechanism] if layout.widths]
+    return [factor for factor in table[data.mechanism] if factor.layout.widths]
 
 
-def _normalised(data: SelectionData, seen: "_Seen") -> list[tuple[Layout, Factor]]:
-    """Return minus log P(seen); with one effect u only adds to the variance of the row."""
+def _normalisers(data: SelectionData, seen: "_Seen") -> list[Factor]:
+    """Return P(sample is seen); with one effect u only adds to the variance of the row."""
 
     def single(points: Points, layout: Layout, count: int) -> Vector:
         effects = np.zeros((len(points.eta), len(layout.clusters), 1))
         s2 = points.row_variance + points.between[:, None] ** 2
-        return -np.log(seen(_Rows(points, layout, effects, s2))[:, :, 0])
+        return seen(_Rows(points, layout, effects, s2))[:, :, 0]
 
     def several(points: Points, layout: Layout, count: int) -> Vector:
         nodes, weights = normal_nodes(count, half_width(_floor(points, layout)))
         effects = points.between[:, None, None] * nodes
         effects = np.repeat(effects, len(layout.clusters), axis=1)
         rows = _Rows(points, layout, effects, points.row_variance)
-        return -np.log(np.einsum("n,scnr->scr", weights, seen(rows)))
+        return np.einsum("n,scnr->scr", weights, seen(rows))
 
-    return [(data.single, single), (data.multiple, several)]
+    return [
+        Factor(data.single, single, divides=True, integrates=False),
+        Factor(data.multiple, several, divides=True),
+    ]
 
 
-def _log_replaced(points: Points, layout: Layout, count: int) -> Vector:
-    """Return ``log E[1 / prod A_k(u) | y]``."""
+def _replaced(points: Points, layout: Layout, count: int) -> Vector:
+    """Return ``E[1 / prod A_k(u) | y]``."""
     # 1 / prod A_k grows to omega_min**-K in the tail, which moves the integrand outwards.
     reach = half_width(_floor(points, layout))
     effects, weights = _posterior_nodes(points, layout, count, reach)
     seen = _all_survive(_Rows(points, layout, effects, points.row_variance))
-    return np.log(np.einsum("n,scnr->scr", weights, 1 / seen))
+    return np.einsum("n,scnr->scr", weights, 1 / seen)
 
 
-def _log_unreported(points: Points, layout: Layout, count: int) -> Vector:
-    """Return ``log E[(1 - A(u))**(M - m) | y]``."""
+def _unreported(points: Points, layout: Layout, count: int) -> Vector:
+    """Return ``E[(1 - A(u))**(M - m) | y]``."""
     effects, weights = _posterior_nodes(points, layout, count, UNREPORTED_REACH)
     rows = _Rows(points, layout, effects, points.row_variance)
     missing = points.data.missing[layout.clusters][:, None, None]
-    return np.log(np.einsum("n,scnr->scr", weights, (1 - _typical_survival(rows)) ** missing))
+    return np.einsum("n,scnr->scr", weights, (1 - _typical_survival(rows)) ** missing)
 
 
 def _floor(points: Points, layout: Layout) -> float:
@@ -201,22 +229,22 @@ class _Rows:
         self.points, self.layout, self.effects = points, layout, effects
         self.location = points.eta[:, layout.rows, None] + effects[:, layout.owner]
         self.sd = np.sqrt(s2[:, layout.rows, None])
-        self.sei = np.sqrt(points.data.vi[layout.rows])
+        self.cutoffs = points.data.cutoffs[layout.rows]
 
     def survival(self) -> Vector:
         """``A_k(u)``, shape (points, rows, nodes, weights)."""
         return self.points.last + self.points.mix(
-            _reached(self.points, self.location, self.sd, self.sei)
+            _reached(self.points, self.location, self.sd, self.cutoffs)
         )
 
 
 _Seen = Callable[[_Rows], Vector]
 
 
-def _reached(points: Points, location: Vector, sd: Vector, sei: Vector) -> Vector:
+def _reached(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Vector:
     """P(bin <= b), shape (points, rows, nodes, J - 1)."""
     bins = points.data.bins
-    cutoffs = bins.cutoffs(sei)[:, None, :]
+    cutoffs = cutoffs[:, None, :]
     above = special.ndtr((location[..., None] - cutoffs) / sd[..., None])
     if bins.two_sided:
         above += special.ndtr((-location[..., None] - cutoffs) / sd[..., None])
@@ -228,7 +256,7 @@ def _all_survive(rows: _Rows) -> Vector:
 
 
 def _best_survives(rows: _Rows) -> Vector:
-    reached = _reached(rows.points, rows.location, rows.sd, rows.sei)
+    reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
     return rows.points.last + rows.points.mix(1 - rows.layout.product(1 - reached))
 
 
@@ -249,10 +277,11 @@ def _any_survives(rows: _Rows) -> Vector:
 
 
 def _typical_survival(rows: _Rows) -> Vector:
-    """``A(u)`` of an unreported effect, which has the mean eta and v of its sample's rows."""
+    """``A(u)`` of an unreported effect, which has the mean eta, v and cut-offs of its sample."""
     points, data, clusters = rows.points, rows.points.data, rows.layout.clusters
     eta = np.add.reduceat(points.eta, data.starts, axis=1) / data.sizes
     vi = (np.add.reduceat(data.vi, data.starts) / data.sizes)[clusters]
+    cutoffs = (np.add.reduceat(data.cutoffs, data.starts) / data.sizes[:, None])[clusters]
     location = eta[:, clusters, None] + rows.effects
     sd = np.sqrt(vi[:, None] + points.within[:, None, None] ** 2)
-    return points.last + points.mix(_reached(points, location, sd, np.sqrt(vi)))
+    return points.last + points.mix(_reached(points, location, sd, cutoffs))

@@ -22,18 +22,28 @@ Hedges, L. V. (1992). Statistical Science, 7(2), 246-255.
 Vevea, J. L., & Hedges, L. V. (1995). Psychometrika, 60(3), 419-435.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reanalysis.selection.data import Layout, SelectionData
+from reanalysis.selection.data import SelectionData
 from reanalysis.selection.factors import Factor, Points, log_marginal, mechanism_factors
 from reanalysis.selection.nodes import LADDER
 
-__all__ = ["NormaliserError", "log_likelihood", "log_normaliser"]
+__all__ = [
+    "NormaliserError",
+    "log_factor",
+    "log_likelihood",
+    "log_normaliser",
+    "log_unselected",
+]
 
 Vector = NDArray[np.float64]
 
 NODE_TOLERANCE = 2e-9  # doubling the nodes may change a sample's log factor by so much
+LARGEST_LOG = 600.0  # a product may fall to e**-600
 CHUNK = 300_000  # numbers in the largest temporary array, which should stay in the cache
 
 
@@ -78,11 +88,35 @@ def log_likelihood(
         If the integral over the sample effect does not settle.
     """
     points = _points(data, eta, tau_between, tau_within, omega, paired)
-    constant = np.log(points.omega) @ data.decided
-    result = _unselected(points)[:, None] + (constant[:, None] if paired else constant)
-    for layout, factor in mechanism_factors(data):
-        result += _evaluate(points, layout, factor, total=True)
-    return result[:, 0] if paired else result
+    unselected = _unselected(points)
+    return (unselected if paired else unselected[:, None]) + _factor(points)
+
+
+def log_factor(
+    data: SelectionData,
+    eta: ArrayLike,
+    tau_between: ArrayLike,
+    tau_within: ArrayLike,
+    omega: ArrayLike,
+    *,
+    paired: bool = False,
+) -> Vector:
+    """Return the log-likelihood of a selection mechanism minus that of no selection.
+
+    Parameters and errors are those of `log_likelihood`, and so is the shape of the result.
+    """
+    return _factor(_points(data, eta, tau_between, tau_within, omega, paired))
+
+
+def log_unselected(
+    data: SelectionData, eta: ArrayLike, tau_between: ArrayLike, tau_within: ArrayLike
+) -> Vector:
+    """Return the log-likelihood if everything were published, shape (S,).
+
+    Parameters are those of `log_likelihood`; the mechanism of `data` does not matter.
+    """
+    ones = np.ones((1, data.bins.count))
+    return _unselected(_points(data, eta, tau_between, tau_within, ones, False))
 
 
 def log_normaliser(
@@ -110,8 +144,9 @@ def log_normaliser(
     """
     points = _points(data, eta, tau_between, tau_within, omega, False)
     result = np.zeros((len(points.eta), data.m, len(points.omega)))
-    for layout, factor in mechanism_factors(data):
-        result[:, layout.clusters] -= _evaluate(points, layout, factor, total=False)
+    for factor in mechanism_factors(data):
+        value = _evaluate(points, factor, np.log)
+        result[:, factor.layout.clusters] += value if factor.divides else -value
     return result
 
 
@@ -139,8 +174,28 @@ def _unselected(points: Points) -> Vector:
     return np.concatenate([log_marginal(points.take(part))[0] for part in parts])
 
 
-def _evaluate(points: Points, layout: Layout, factor: Factor, *, total: bool) -> Vector:
-    """Return a log factor at all points, its sum over samples if `total`.
+def _factor(points: Points) -> Vector:
+    reported = np.log(points.omega) @ points.data.decided.astype(float)
+    result = reported[:, None] if points.paired else np.tile(reported, (len(points.eta), 1))
+    for factor in mechanism_factors(points.data):
+        total = _evaluate(points, factor, partial(_log_product, _group(points, factor)))
+        result += -total if factor.divides else total
+    return result[:, 0] if points.paired else result
+
+
+def _group(points: Points, factor: Factor) -> int:
+    """Return how many samples can be multiplied without underflow: logs are the slow part."""
+    floor = -len(factor.layout.widths) * float(np.log(points.omega.min()))
+    return max(1, int(LARGEST_LOG / max(floor, 1.0))) if factor.bounded else 1
+
+
+def _log_product(group: int, value: Vector) -> Vector:
+    starts = np.arange(0, value.shape[1], group)
+    return np.sum(np.log(np.multiply.reduceat(value, starts, axis=1)), axis=1)
+
+
+def _evaluate(points: Points, factor: Factor, finish: Callable[[Vector], Vector]) -> Vector:
+    """Return `finish` of a factor at all points.
 
     Points are taken in order of difficulty, in chunks that each use as many nodes as their
     hardest points need.
@@ -150,18 +205,20 @@ def _evaluate(points: Points, layout: Layout, factor: Factor, *, total: bool) ->
     order = np.argsort(difficulty, kind="stable")
     level, done, parts = 0, 0, []
     while done < len(order):
-        width = len(layout.rows) * LADDER[level] * (1 if points.paired else len(points.omega))
+        nodes = LADDER[level] if factor.integrates else 1
+        width = len(factor.layout.rows) * nodes * (1 if points.paired else len(points.omega))
         chunk = order[done : done + max(1, CHUNK // width)]
-        level = _settle(points, layout, factor, chunk, level)
-        value = factor(points.take(chunk), layout, LADDER[level])
-        parts.append(np.sum(value, axis=1) if total else value)
+        if factor.integrates:
+            level = _settle(points, factor, chunk, level)
+        parts.append(finish(factor.value(points.take(chunk), factor.layout, LADDER[level])))
         done += len(chunk)
-    return np.concatenate(parts)[np.argsort(order, kind="stable")]
+    result = np.concatenate(parts)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return result[back]
 
 
-def _settle(
-    points: Points, layout: Layout, factor: Factor, chunk: NDArray[np.intp], level: int
-) -> int:
+def _settle(points: Points, factor: Factor, chunk: NDArray[np.intp], level: int) -> int:
     """Return the first level of `LADDER`, from `level` on, whose doubling changes nothing."""
     if points.paired:
         rarest = chunk[np.argmin(points.omega[chunk].min(axis=1))]
@@ -171,8 +228,9 @@ def _settle(
         probes = points.take(chunk[[len(chunk) // 2, -1]], points.omega[extremes])
     for candidate in range(level, len(LADDER)):
         nodes = LADDER[candidate]
-        change = factor(probes, layout, nodes) - factor(probes, layout, 2 * nodes)
-        if np.max(np.abs(change)) <= NODE_TOLERANCE:
+        coarse = factor.value(probes, factor.layout, nodes)
+        fine = factor.value(probes, factor.layout, 2 * nodes)
+        if np.max(np.abs(np.log(coarse / fine))) <= NODE_TOLERANCE:
             return candidate
     raise NormaliserError(
         f"{LADDER[-1]} nodes are not enough for the integral over the sample effect (tau_between "
