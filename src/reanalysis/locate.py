@@ -3,7 +3,14 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from reanalysis.spec import DataSource, Reanalysis, SpecError, load_reanalysis
+from reanalysis.spec import (
+    Reanalysis,
+    SpecError,
+    identifier,
+    load_reanalysis,
+    parse_reanalysis,
+    toml_string,
+)
 
 __all__ = ["data_at_hand", "data_path", "homes", "load_source", "specs_at_hand"]
 
@@ -47,12 +54,12 @@ def load_source(source: str | Path) -> Reanalysis:
     Parameters
     ----------
     source : str or pathlib.Path
-        A TOML file, a CSV file, or the name of a spec at hand.
+        A TOML file, a CSV file, a data folder, or the name of a spec or data set at hand.
 
     Returns
     -------
     Reanalysis
-        The spec; a CSV gets one with only its data, so the default models apply.
+        The spec; bare data get one with only their path, so the default models apply.
 
     Raises
     ------
@@ -62,29 +69,32 @@ def load_source(source: str | Path) -> Reanalysis:
         If the file cannot be read.
     """
     path = Path(source)
-    known = specs_at_hand()
-    if str(source) in known and not path.exists():
-        return load_reanalysis(known[str(source)])
     if not path.exists():
-        near = get_close_matches(str(source), known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        known = {**data_at_hand(), **specs_at_hand()}
+        if str(source) not in known:
+            near = get_close_matches(str(source), known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise SpecError(
+                [
+                    f"{source}: no such file, and no spec or data set of that name.{hint} "
+                    f"At hand: {', '.join(known) or 'none'}."
+                ]
+            )
+        path = known[str(source)]
+    if path.is_dir() and not (path / "datapackage.json").is_file():
         raise SpecError(
-            [
-                f"{source}: no such file, and no spec of that name.{hint} "
-                f"Specs at hand: {', '.join(known) or 'none'}."
-            ]
+            [f"{path}: a folder without datapackage.json; name a spec (.toml) or a table (.csv)."]
         )
-    if path.is_dir():
-        raise SpecError([f"{source}: a folder; name a spec (.toml) or a table (.csv)."])
     if path.suffix.lower() == ".toml":
         return load_reanalysis(path)
-    return Reanalysis(
-        name=_identifier(path.stem),
-        title=path.stem.replace("_", " "),
-        data=DataSource(path=path.name),
-        path=path,
-        text="",
-    )
+    return _bare_spec(path.resolve() if path.is_dir() else path)
+
+
+def _bare_spec(path: Path) -> Reanalysis:
+    """Return the spec of a table without one; written out, so that it can be archived."""
+    text = f"title = {toml_string(path.stem.replace('_', ' '))}\n\n"
+    text += f"[data]\npath = {toml_string(path.name)}\n"
+    return parse_reanalysis(text, name=identifier(path.stem), path=path)
 
 
 def data_path(spec: Reanalysis, *, allow_outside: bool = False) -> Path:
@@ -108,6 +118,8 @@ def data_path(spec: Reanalysis, *, allow_outside: bool = False) -> Path:
         If the path leaves the project: the spec's folder, or its parent where that holds
         ``data/``. A spec from somebody else must not read other files.
     """
+    if "\0" in spec.data.path:
+        raise SpecError([f"{spec.path or spec.name}: [data]: 'path' holds a NUL character."])
     folder = spec.folder.resolve()
     path = folder / spec.data.path
     parent = folder.parent
@@ -121,8 +133,3 @@ def data_path(spec: Reanalysis, *, allow_outside: bool = False) -> Path:
             ]
         )
     return spec.folder / spec.data.path
-
-
-def _identifier(stem: str) -> str:
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem.lower())
-    return kept.strip("_-")[:64] or "table"

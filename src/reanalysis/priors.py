@@ -5,6 +5,7 @@ A prior is a value from a spec file. This file gives its density and quantiles f
 is in ``reanalysis.builders``.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ __all__ = ["FAMILIES", "Family", "Prior"]
 
 Vector = NDArray[np.float64]
 
+MAX_FLOAT = sys.float_info.max
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -225,8 +227,8 @@ class Prior:
                 raise ValueError(f"prior family '{self.family}' needs the parameter '{name}'.")
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
                 raise ValueError(f"prior parameter '{name}' must be a number, not {value!r}.")
-            if not np.isfinite(value):
-                raise ValueError(f"prior parameter '{name}' must be finite, not {value}.")
+            if not -MAX_FLOAT <= value <= MAX_FLOAT:
+                raise ValueError(f"prior parameter '{name}' must be finite, not {value:.6g}.")
             if name in family.positive and value <= 0:
                 raise ValueError(f"prior parameter '{name}' must be greater than 0, not {value}.")
             filled[name] = float(value)

@@ -4,6 +4,8 @@
 What the columns of the data hold is not looked at here; `reanalysis.design` does that.
 """
 
+import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import field, fields
@@ -26,11 +28,14 @@ __all__ = [
     "Rope",
     "Sampler",
     "SpecError",
+    "identifier",
     "load_reanalysis",
     "parse_reanalysis",
+    "toml_string",
 ]
 
 MAX_BYTES = 1_000_000
+MAX_FLOAT = sys.float_info.max
 MECHANISMS = ("none", "joint", "replace", "study", "thin", "pet", "peese")
 ROLES = (
     "yi",
@@ -72,7 +77,7 @@ def _prior(value: object) -> Prior:
     if not isinstance(family, str):
         raise ValueError(f"needs a 'family', one of {', '.join(FAMILIES)}")
     if not isinstance(rationale, str):
-        raise ValueError(f"'rationale' must be text, not {rationale!r}")
+        raise ValueError(f"'rationale' must be text, not {_short(rationale)}")
     return Prior(family, entries, rationale)
 
 
@@ -81,7 +86,7 @@ def _correlation(value: object) -> float | Prior:
         return _prior(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(
-            f"must be a number from 0 up to (not including) 1, or a prior; not {value!r}"
+            f"must be a number from 0 up to (not including) 1, or a prior; not {_short(value)}"
         )
     if not 0 <= value < 1:
         raise ValueError(f"must be at least 0 and below 1, not {value}")
@@ -105,7 +110,7 @@ def _steps(value: object) -> tuple[float, ...]:
         raise ValueError("must be a list of p-values such as [0.025, 0.5]")
     for step in value:
         if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < 1:
-            raise ValueError(f"each step must be a p-value between 0 and 1, not {step!r}")
+            raise ValueError(f"each step must be a p-value between 0 and 1, not {_short(step)}")
     if any(a >= b for a, b in pairwise(value)):
         raise ValueError(f"must increase from step to step, not {list(value)}")
     return tuple(float(step) for step in value)
@@ -126,11 +131,14 @@ def _filter(value: object) -> Mapping[str, tuple[Any, ...]]:
 def _roles(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError('must be a table such as { ri = "r", ni = "n" }')
+    problems = []
     for role, column in value.items():
         if role not in ROLES:
-            raise ValueError(f"has no role '{role}'{_suggest(str(role), ROLES)}")
-        if not isinstance(column, str):
-            raise ValueError(f"'{role}' must name a column in quotes, not {column!r}")
+            problems.append(f"has no role '{role}'{_suggest(str(role), ROLES)}")
+        elif not isinstance(column, str):
+            problems.append(f"'{role}' must name a column in quotes, not {_short(column)}")
+    if problems:
+        raise ValueError("\n".join(problems))
     return MappingProxyType(dict(value))
 
 
@@ -144,7 +152,7 @@ def _priors(value: object) -> Mapping[str, Prior]:
         except ValueError as error:
             problems.append(f"'{name}': {error}")
     if problems:
-        raise ValueError("; ".join(problems))
+        raise ValueError("\n".join(problems))
     return MappingProxyType(priors)
 
 
@@ -265,15 +273,31 @@ PUBLISHED = (
 def _published(value: object) -> Mapping[str, float | str]:
     if not isinstance(value, Mapping):
         raise ValueError("must be a table such as { estimate = 0.2, lower = 0.1, upper = 0.3 }")
+    problems = []
     for key, entry in value.items():
         if key not in PUBLISHED:
-            raise ValueError(f"has no key '{key}'{_suggest(str(key), PUBLISHED)}")
-        if key == "scale":
+            problems.append(f"has no key '{key}'{_suggest(str(key), PUBLISHED)}")
+        elif key == "scale":
             if entry not in ("r", "analysis"):
-                raise ValueError(f'\'scale\' must be "r" or "analysis", not {entry!r}')
-        elif isinstance(entry, bool) or not isinstance(entry, (int, float)):
-            raise ValueError(f"'{key}' must be a number, not {entry!r}")
+                problems.append(f'\'scale\' must be "r" or "analysis", not {_short(entry)}')
+        elif not _is_number(entry):
+            problems.append(f"'{key}' must be a finite number, not {_short(entry)}")
+    if problems:
+        raise ValueError("\n".join(problems))
     return MappingProxyType(dict(value))
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -MAX_FLOAT <= value <= MAX_FLOAT
+
+
+def _short(value: object) -> str:
+    """Return a value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 Published = Annotated[Mapping[str, float | str], BeforeValidator(_published)]
@@ -289,8 +313,12 @@ class Claim:
         Identifier, the sentence shortened, and its place in the paper.
     model, parameter : str
         What answers it here.
+    asserts : str
+        What kind of claim it is; chooses the rule of its verdict.
     published : mapping
         The printed numbers: ``estimate``, ``lower``, ``upper``, ``p``, ``q``, ``i2``, ...
+    note : str
+        Why it cannot be checked, where no model answers it.
     against : mapping
         A benchmark that the claim compares with, in the same form.
     """
@@ -300,6 +328,16 @@ class Claim:
     source: str = ""
     model: str = ""
     parameter: str = "mu"
+    asserts: Literal[
+        "effect",
+        "difference",
+        "no_difference",
+        "smaller",
+        "larger",
+        "low_heterogeneity",
+        "no_bias",
+    ] = "effect"
+    note: str = ""
     published: Published = field(default_factory=lambda: Empty)
     against: Published = field(default_factory=lambda: Empty)
 
@@ -441,6 +479,8 @@ def load_reanalysis(path: str | Path) -> Reanalysis:
         If the file cannot be read.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: not a regular file; name a TOML file.")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise SpecError([f"{path}: {size:,} bytes; a spec holds at most {MAX_BYTES:,}."])
@@ -451,7 +491,24 @@ def load_reanalysis(path: str | Path) -> Reanalysis:
         raise SpecError(
             [f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8."]
         ) from None
-    return parse_reanalysis(text, name=path.stem, path=path)
+    return parse_reanalysis(text, name=identifier(path.stem), path=path)
+
+
+def identifier(text: str) -> str:
+    """Return text as a name that is safe in a path: small letters, digits, ``_`` and ``-``.
+
+    Parameters
+    ----------
+    text : str
+        Usually the name of a file without its ending.
+
+    Returns
+    -------
+    str
+        At most 64 characters; ``table`` where nothing is left.
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in text.lower())
+    return kept.strip("_-")[:64] or "table"
 
 
 def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reanalysis:
@@ -486,7 +543,8 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
     try:
         file = _FILE.validate_python(raw)
     except ValidationError as error:
-        raise SpecError([_fault(where, raw, detail) for detail in error.errors()]) from None
+        found = [fault for detail in error.errors() for fault in _faults(where, raw, detail)]
+        raise SpecError(found) from None
     problems = _cross_checks(where, file)
     if problems:
         raise SpecError(problems)
@@ -504,6 +562,23 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         path=path,
         text=text,
     )
+
+
+def toml_string(text: str) -> str:
+    """Return text as a TOML string.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        In quotes, escaped.
+    """
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped as well.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _suggest(word: str, choices: tuple[str, ...]) -> str:
@@ -525,22 +600,35 @@ def _place(raw: dict[str, Any], location: tuple[int | str, ...]) -> tuple[str, s
     return "top level", table
 
 
-def _fault(where: str, raw: dict[str, Any], detail: Any) -> str:
+def _faults(where: str, raw: dict[str, Any], detail: Any) -> list[str]:
+    """Return one fault that pydantic found, in words; validators here may name several."""
     words, key = _place(raw, detail["loc"])
-    kind, value = detail["type"], detail.get("input")
+    kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    start = f"{where}: {words}: "
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         table = str(detail["loc"][0]) if len(detail["loc"]) > 1 else ""
-        return f"{where}: {words}: unknown key '{key}'{_suggest(key, KNOWN.get(table, ()))}"
+        return [f"{start}unknown key '{key}'{_suggest(key, KNOWN.get(table, ()))}"]
     if kind in ("missing", "missing_argument"):
-        return f"{where}: {words}: the key '{key}' is missing; add it."
+        return [f"{start}the key '{key}' is missing; add it."]
+    if kind == "value_error":
+        return [f"{start}'{key}' {line.rstrip('.')}." for line in str(context["error"]).split("\n")]
     if kind == "string_pattern_mismatch":
-        return (
-            f"{where}: {words}: '{key}' is {value!r}; use small letters, digits, '_' and '-' only, "
-            "at most 64."
-        )
-    message = detail["msg"].removeprefix("Value error, ")
-    shown = "" if kind == "value_error" else f" is {value!r}:"
-    return f"{where}: {words}: '{key}'{shown} {message[0].lower()}{message[1:].rstrip('.')}."
+        remedy = "use small letters, digits, '_' and '-' only, at most 64"
+    elif kind == "literal_error":
+        remedy = f"it must be {context['expected']}"
+    else:
+        remedy = REMEDIES.get(kind) or f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    return [f"{start}'{key}' is {_short(value)}; {remedy}."]
+
+
+REMEDIES = {
+    "string_type": "write text in quotes",
+    "float_type": "write a number",
+    "int_type": "write a whole number",
+    "tuple_type": "write a list, such as [1, 2], or tables in double brackets: [[model]]",
+    "dataclass_type": "write a table with its keys",
+    "finite_number": "write a finite number",
+}
 
 
 def _cross_checks(where: str, file: _File) -> list[str]:

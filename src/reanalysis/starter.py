@@ -4,7 +4,6 @@ Everything that was guessed is said beside the guess; everything that the author
 there with its default.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from reanalysis.effect_sizes import MEASURES
 from reanalysis.locate import data_path
 from reanalysis.priors import Prior
 from reanalysis.roles import Guess, guess_roles
-from reanalysis.spec import parse_reanalysis
+from reanalysis.spec import parse_reanalysis, toml_string
 from reanalysis.tables import TextTable, read_table
 
 __all__ = ["starting_spec", "write_starting_spec"]
@@ -106,7 +105,7 @@ def starting_spec(table: TextTable, path: str) -> str:
         "#   reanalysis check THIS_FILE     what can be wrong, in a second",
         "#   reanalysis run THIS_FILE       the report",
         "",
-        f"title = {_text(title)}",
+        f"title = {toml_string(title)}",
         "seed = 2021                    # of every random step; change it and the draws change",
         "",
         "# [source]                     # the publication under reanalysis",
@@ -114,7 +113,7 @@ def starting_spec(table: TextTable, path: str) -> str:
         '# doi = ""',
         "",
         "[data]",
-        f"path = {_text(path)}",
+        f"path = {toml_string(path)}",
         *_measure(guess.measure),
         'direction = "positive"         # expected sign of the effects: positive or negative',
         '# missing = "drop"             # leave rows without an effect size out; default: refuse',
@@ -144,12 +143,6 @@ def starting_spec(table: TextTable, path: str) -> str:
     return "\n".join(lines)
 
 
-def _text(text: str) -> str:
-    """Return text as a TOML string."""
-    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def _comment(text: str) -> str:
     """Return text on one line, fit for a comment."""
     return " ".join(text.split())
@@ -162,7 +155,7 @@ def _measure(measure: str) -> list[str]:
 
 
 def _column(role: str, column: str) -> str:
-    return f"{f'{role} = {_text(column)}':<30} # {ROLES[role]}"
+    return f"{f'{role} = {toml_string(column)}':<30} # {ROLES[role]}"
 
 
 def _name(nested: bool) -> str:
@@ -202,5 +195,5 @@ def _priors(measure: str, nested: bool) -> Mapping[str, Prior]:
 def _prior(prior: Prior) -> str:
     entries = [f'family = "{prior.family}"']
     entries += [f"{name} = {value!r}" for name, value in prior.parameters.items()]
-    entries.append(f"rationale = {_text(prior.rationale)}")
+    entries.append(f"rationale = {toml_string(prior.rationale)}")
     return f"{{ {', '.join(entries)} }}"
