@@ -1,0 +1,119 @@
+"""What a figure is made of: the results document, and one model in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reanalysis.wording import Scale, readable_scale
+
+if TYPE_CHECKING:
+    from reanalysis.analysis import Analysis
+
+__all__ = ["Selected", "select"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One model of a document, with the scale it is shown on.
+
+    Attributes
+    ----------
+    name : str
+        The model.
+    model : mapping
+        Its part of the document.
+    published : mapping of str to mapping
+        Printed estimates on the analysis scale: ``mean``, and ``lower``, ``upper`` where printed.
+    scale : Scale
+        Readable scale of the measure.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    published: Mapping[str, Mapping[str, float]]
+    scale: Scale
+
+    @property
+    def nuts_failed(self) -> bool:
+        """Whether NUTS ran and missed its gate, so that none of its numbers is a result."""
+        return not self.model.get("nuts", {}).get("diagnostics", {}).get("passed", True)
+
+    @property
+    def posterior(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The Bayesian engine whose numbers are shown: exact, else NUTS if it converged."""
+        if "exact" in self.model:
+            return "exact", self.model["exact"]
+        if "nuts" in self.model and not self.nuts_failed:
+            return "nuts", self.model["nuts"]
+        return None
+
+    @property
+    def focus(self) -> str:
+        """The parameter that the model is about: its mean, or its first coefficient."""
+        return str(self.model["coefficients"][0])
+
+    def estimate(self, parameter: str) -> Mapping[str, Any] | None:
+        """Return an estimate of the shown Bayesian engine, or of REML where there is none."""
+        if self.posterior:
+            found = self.posterior[1]["estimates"].get(parameter)
+            return None if found is None else dict(found)
+        return self.reml(parameter)
+
+    def reml(self, parameter: str) -> Mapping[str, Any] | None:
+        """Return an estimate of REML, its value under the key ``mean``."""
+        found = self.model.get("reml", {}).get("estimates", {}).get(parameter)
+        return None if found is None else {"mean": found["value"], **found}
+
+    def estimates(self, parameter: str) -> dict[str, Mapping[str, Any]]:
+        """Return what every source says about a parameter, in the order of the tables."""
+        nuts = {} if self.nuts_failed else self.model.get("nuts", {}).get("estimates", {})
+        found = {
+            "published": self.published.get(parameter),
+            "reml": self.reml(parameter),
+            "exact": self.model.get("exact", {}).get("estimates", {}).get(parameter),
+            "nuts": nuts.get(parameter),
+        }
+        return {source: estimate for source, estimate in found.items() if estimate is not None}
+
+
+def select(source: "Analysis | Mapping[str, Any]", model: str | None = None) -> Selected:
+    """Return one model of a results document.
+
+    Parameters
+    ----------
+    source : Analysis or mapping
+        A finished analysis, or its results document.
+    model : str, optional
+        Name of the model; the first by default, which is the headline.
+
+    Returns
+    -------
+    Selected
+        The model.
+
+    Raises
+    ------
+    KeyError
+        If there is no such model.
+    """
+    if not isinstance(source, Mapping):
+        # Imported here: the document knows every engine, and a saved one needs none of them.
+        from reanalysis.document import to_document
+
+        source = to_document(source)
+    name = next(iter(source["models"])) if model is None else model
+    return Selected(
+        name,
+        source["models"][name],
+        _published(source, name),
+        readable_scale(str(source["data"]["measure"])),
+    )
+
+
+def _published(document: Mapping[str, Any], model: str) -> dict[str, dict[str, float]]:
+    keys = {"published": "mean", "published_lower": "lower", "published_upper": "upper"}
+    return {
+        str(row["parameter"]): {name: row[key] for key, name in keys.items() if key in row}
+        for row in document.get("comparison", ())
+        if row["model"] == model and "published" in row
+    }

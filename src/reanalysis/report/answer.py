@@ -1,0 +1,336 @@
+"""The answer on top of the page: a status, one sentence, and what was claimed, holds, is sure.
+
+Every word is chosen by a rule from numbers of the document; nothing is typed for a case.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reanalysis.plots.source import Selected
+from reanalysis.wording import Scale, number, odds, parameter_name, plain
+
+__all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
+
+SAME = 0.1  # of a published standard error: not worth a word
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether the numbers may be used.
+
+    Attributes
+    ----------
+    level : {"good", "partial", "bad"}
+        All checks passed, some were not made, or one failed.
+    title : str
+        In a few words.
+    details : tuple of str
+        Why, sentence by sentence.
+    """
+
+    level: Literal["good", "partial", "bad"]
+    title: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The top of the page.
+
+    Attributes
+    ----------
+    headline : str
+        The result in one sentence; empty where there is none to give.
+    claimed, holds, sure : tuple of str
+        Sentences.
+    quote, quote_source : str
+        What the paper says, in its words, and where.
+    """
+
+    headline: str
+    claimed: tuple[str, ...]
+    holds: tuple[str, ...]
+    sure: tuple[str, ...]
+    quote: str = ""
+    quote_source: str = ""
+
+
+def make_status(models: Sequence[Selected]) -> Status:
+    """Return the status light of a report.
+
+    Parameters
+    ----------
+    models : sequence of Selected
+        All models, the headline first.
+
+    Returns
+    -------
+    Status
+        The worst thing found decides.
+    """
+    bad: list[str] = []
+    failed = [m for m in models if m.nuts_failed]
+    for m in failed:
+        why = "; ".join(map(plain, m.model["nuts"]["diagnostics"].get("failures", ())))
+        bad.append(
+            f"NUTS missed its convergence gate in model “{_title(m)}”"
+            f"{': ' + why if why else ''}. None of its numbers is shown as a result."
+        )
+    apart = [m for m in models if disagreements(m)]
+    for m in apart:
+        names = ", ".join(parameter_name(n).lower() for n in disagreements(m))
+        bad.append(
+            f"In model “{_title(m)}” the two Bayesian engines differ by more than Monte-Carlo "
+            f"error in: {names}. One of them is wrong; they are shown only to find the fault."
+        )
+    unstable = [m for m in models if not m.model.get("reml", {}).get("converged", True)]
+    bad += [f"REML did not converge in model “{_title(m)}”." for m in unstable]
+    if bad:
+        title = (
+            "Not converged" if failed else "The engines disagree" if apart else "REML not converged"
+        )
+        return Status("bad", title, tuple(bad))
+    ran = [m for m in models if "nuts" in m.model]
+    skipped = [
+        f"{_engine(engine)} gave no result for model “{_title(m)}”: {plain(reason)}."
+        for m in models
+        for engine, reason in m.model.get("skipped", {}).items()
+    ]
+    if not ran:
+        reasons = {plain(m.model.get("skipped", {}).get("nuts", "not run")) for m in models}
+        others = [line for line in skipped if not line.startswith("NUTS")]
+        why = "; ".join(sorted(reasons))
+        gone = f"NUTS, the independent check by sampling, was not run ({why})."
+        return Status("partial", "Checked in part", (gone, *others))
+    passed = f"NUTS passed its convergence gate in {len(ran)} of {len(ran)} fits."
+    worst = [row for m in ran for row in m.model.get("agreement", ())]
+    agree = (
+        (
+            f"NUTS and the exact engine, which share no likelihood code, agree: the largest of "
+            f"{len(worst)} differences is {number(max(r['ratio'] for r in worst), 1)} Monte-Carlo "
+            "standard errors (limit 4).",
+        )
+        if worst
+        else ()
+    )
+    if skipped or len(ran) < len(models):
+        return Status("partial", "Checked in part", (passed, *agree, *skipped))
+    return Status("good", "All checks passed", (passed, *agree))
+
+
+def disagreements(chosen: Selected) -> list[str]:
+    """Return the parameters on which NUTS and the exact engine disagree.
+
+    Parameters
+    ----------
+    chosen : Selected
+        A model.
+
+    Returns
+    -------
+    list of str
+        Names; empty where they agree or were not compared.
+    """
+    return [str(r["parameter"]) for r in chosen.model.get("agreement", ()) if not r["agrees"]]
+
+
+def usable(chosen: Selected) -> bool:
+    """Whether a sentence may be drawn from a model's numbers.
+
+    Parameters
+    ----------
+    chosen : Selected
+        A model.
+
+    Returns
+    -------
+    bool
+        False where the engines disagree, or NUTS failed and no other Bayesian engine ran.
+    """
+    return not disagreements(chosen) and not (chosen.nuts_failed and chosen.posterior is None)
+
+
+def make_answer(document: Mapping[str, Any], models: Sequence[Selected]) -> Answer:
+    """Return the sentences on top of the page.
+
+    Parameters
+    ----------
+    document : mapping
+        The results document.
+    models : sequence of Selected
+        All models, the headline first.
+
+    Returns
+    -------
+    Answer
+        Without a headline where the headline model's numbers may not be used.
+    """
+    chosen = models[0]
+    found, printed = chosen.estimate(chosen.focus), chosen.published.get(chosen.focus)
+    claim: Mapping[str, Any] = next(
+        (
+            c
+            for c in document.get("claims", ())
+            if c["model"] == chosen.name and c["parameter"] == chosen.focus
+        ),
+        {},
+    )
+    claimed = _claimed(chosen, printed, claim.get("published", {}))
+    quote = {"quote": plain(claim.get("text", "")), "quote_source": plain(claim.get("source", ""))}
+    if found is None or "lower" not in found or not usable(chosen):
+        withheld = ("No sentence is drawn from numbers that failed their checks.",)
+        return Answer("", claimed, withheld, ("Not answered; see the status above.",), **quote)
+    return Answer(
+        _headline(chosen, found, printed),
+        claimed,
+        _holds(chosen, found, printed),
+        _sure(chosen, models),
+        **quote,
+    )
+
+
+def _headline(
+    chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None
+) -> str:
+    scale = chosen.scale
+    of = f"{_average(chosen)} is {_with_symbol(scale, found['mean'])}"
+    parts = [f"{of} (95 % interval {scale.interval(found['lower'], found['upper'])})"]
+    if printed is not None:
+        inside = ""
+        if "lower" in printed and "upper" in printed:
+            inside = f" ({scale.interval(printed['lower'], printed['upper'])})"
+        parts.append(f"the paper printed {scale.value(printed['mean'])}{inside}")
+    new = chosen.estimate("new_sample")
+    if new is not None and "lower" in new:
+        ends = f"{scale.value(new['lower'])} and {scale.value(new['upper'])}"
+        parts.append(f"in a new sample, expect a value between {ends}")
+    sentence = "; ".join(parts) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _claimed(
+    chosen: Selected, printed: Mapping[str, float] | None, extra: Mapping[str, Any]
+) -> tuple[str, ...]:
+    if printed is None:
+        return ("The spec of this run states no printed number for the average effect.",)
+    scale = chosen.scale
+    text = f"The paper reports {_average(chosen)} of {_with_symbol(scale, printed['mean'])}"
+    if "lower" in printed and "upper" in printed:
+        text += f", 95 % interval {scale.interval(printed['lower'], printed['upper'])}"
+    if "k" in extra:
+        text += f", from {extra['k']:,.0f} effects"
+        text += f" in {extra['m']:,.0f} samples" if "m" in extra else ""
+        text += f" with {extra['n']:,.0f} people" if "n" in extra else ""
+    return (text.replace("the average", "an average", 1) + ".",)
+
+
+def _holds(
+    chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None
+) -> tuple[str, ...]:
+    sentences = []
+    if chosen.scale.measure.zero_is_null:
+        before = None
+        if printed is not None and "lower" in printed and "upper" in printed:
+            before = _side(printed)
+        sentences.append(_direction(_side(found), before))
+    if printed is not None:
+        sentences.append(_size(chosen.scale, found, printed))
+    effects, samples = chosen.model["k"], chosen.model["m"]
+    basis = f"Here: {_count(effects, 'effect')} from {_count(samples, 'sample')}"
+    return (*sentences, f"{basis} (model “{_title(chosen)}”).")
+
+
+def _direction(now: int, before: int | None) -> str:
+    where = {1: "wholly above zero", -1: "wholly below zero", 0: "on both sides of zero"}[now]
+    if before is None:
+        return f"The 95 % interval lies {where}."
+    if now == before:
+        opening = "It holds" if now else "The uncertainty stays"
+        return f"{opening}: the 95 % interval lies {where}, as the paper's does."
+    if now == 0:
+        return "It becomes less certain: the 95 % interval now lies on both sides of zero."
+    if before == 0:
+        return f"It becomes more certain: the 95 % interval lies {where}; the paper's did not."
+    return f"It turns around: the 95 % interval lies {where}, the paper's on the other side."
+
+
+def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) -> str:
+    if "lower" not in printed or "upper" not in printed:
+        return f"The paper printed {scale.value(printed['mean'])}, without an interval."
+    se = (printed["upper"] - printed["lower"]) / (2 * Z95)
+    shift = (found["mean"] - printed["mean"]) / se
+    if abs(shift) < SAME:
+        return "Its size is practically the one printed."
+    word = "larger" if shift > 0 else "smaller"
+    much = "far beyond" if abs(shift) > 3 else "beyond" if abs(shift) > 2 else "well within"
+    if 1 < abs(shift) <= 2:
+        much = "within"
+    return (
+        f"Its size is {word} than printed by {number(abs(shift), 1)} of the paper's standard "
+        f"errors, {much} what the paper's own interval allows for."
+    )
+
+
+def _sure(chosen: Selected, models: Sequence[Selected]) -> tuple[str, ...]:
+    sentences = []
+    factors = chosen.posterior[1].get("log_bayes_factors", {}) if chosen.posterior else {}
+    if chosen.focus in factors:
+        sentences.append(_weight_of_evidence(chosen, factors[chosen.focus]))
+    new, found = chosen.estimate("new_sample"), chosen.estimate(chosen.focus)
+    if new is not None and found is not None and "lower" in new:
+        wide = (new["upper"] - new["lower"]) / (found["upper"] - found["lower"])
+        ends = f"between {chosen.scale.value(new['lower'])} and {chosen.scale.value(new['upper'])}"
+        sentences.append(
+            f"Samples differ: 95 % of new ones should have their own average {ends}."
+            if wide > 1.1
+            else f"Samples hardly differ: 95 % of new ones should have their average {ends}."
+        )
+    means = [
+        float(e["mean"])
+        for m in models
+        if usable(m) and m.focus == chosen.focus and (e := m.estimate(m.focus)) is not None
+    ]
+    if len(means) > 1:
+        low, high = chosen.scale.value(min(means)), chosen.scale.value(max(means))
+        reach = f"is {low} in all" if low == high else f"lies between {low} and {high} in the"
+        sentences.append(f"The average {reach} {len(means)} models of this report.")
+    return tuple(sentences)
+
+
+def _weight_of_evidence(chosen: Selected, log_factor: float) -> str:
+    if abs(log_factor) < math.log(3):
+        return f"The data hardly tell whether there is an average effect ({odds(log_factor)})."
+    for_it, against = "there is an average effect", "there is none"
+    if log_factor < 0:
+        for_it, against = against, for_it
+    return f"The data speak for “{for_it}” over “{against}” by {odds(log_factor)}."
+
+
+def _average(chosen: Selected) -> str:
+    at = "" if chosen.focus == "mu" else f" ({parameter_name(chosen.focus).lower()})"
+    noun = {"g": "effect", "effect size": "effect"}.get(chosen.scale.noun, chosen.scale.noun)
+    return f"the average {noun}{at}"
+
+
+def _with_symbol(scale: Scale, value: float) -> str:
+    symbol = f"{scale.symbol} = " if len(scale.symbol) <= 2 else ""
+    return symbol + scale.value(value)
+
+
+def _side(interval: Mapping[str, float]) -> int:
+    return 1 if interval["lower"] > 0 else -1 if interval["upper"] < 0 else 0
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _engine(name: str) -> str:
+    return {"reml": "REML", "exact": "The exact engine", "nuts": "NUTS"}.get(name, plain(name))
+
+
+def _title(chosen: Selected) -> str:
+    return plain(chosen.model.get("title", chosen.name))

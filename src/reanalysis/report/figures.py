@@ -1,0 +1,120 @@
+"""The figures of the page: which there are, and how each becomes an image with words."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from reanalysis.plots import comparison, forest, funnel, prior_posterior
+from reanalysis.plots.source import Selected
+from reanalysis.plots.style import to_svg
+from reanalysis.report.answer import usable
+from reanalysis.wording import plain
+
+__all__ = ["FIGURES", "FigureSpec", "Image", "make_image"]
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure of the report.
+
+    Attributes
+    ----------
+    plot : callable
+        From document and model to a figure.
+    describe : callable
+        From document and model to its text alternative, with the numbers.
+    caption : str
+        How to read it.
+    applies : callable
+        Whether a model has what the figure shows.
+    """
+
+    plot: Callable[..., Figure]
+    describe: Callable[[Mapping[str, Any], str], str]
+    caption: str
+    applies: Callable[[Selected], bool]
+
+
+FIGURES: Mapping[str, FigureSpec] = MappingProxyType(
+    {
+        "comparison": FigureSpec(
+            comparison.plot_comparison,
+            comparison.describe_comparison,
+            comparison.CAPTION,
+            lambda chosen: bool(chosen.estimates(chosen.focus)),
+        ),
+        "forest": FigureSpec(
+            forest.plot_forest, forest.describe_forest, forest.CAPTION, lambda chosen: True
+        ),
+        "prior_posterior": FigureSpec(
+            prior_posterior.plot_prior_posterior,
+            prior_posterior.describe_prior_posterior,
+            prior_posterior.CAPTION,
+            lambda chosen: usable(chosen) and bool(prior_posterior.shown_parameters(chosen)),
+        ),
+        "funnel": FigureSpec(
+            funnel.plot_funnel, funnel.describe_funnel, funnel.CAPTION, lambda chosen: True
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure in the page.
+
+    Attributes
+    ----------
+    name : str
+        Its name in `FIGURES`.
+    src : str
+        The SVG, as a ``data:`` address.
+    alt, caption : str
+        Its text alternative, and how to read it.
+    width, height : int
+        Its natural size in CSS pixels.
+    """
+
+    name: str
+    src: str
+    alt: str
+    caption: str
+    width: int
+    height: int
+
+
+def make_image(name: str, document: Mapping[str, Any], chosen: Selected) -> Image | None:
+    """Return a figure of a model.
+
+    Parameters
+    ----------
+    name : str
+        A key of `FIGURES`.
+    document : mapping
+        The results document.
+    chosen : Selected
+        The model.
+
+    Returns
+    -------
+    Image or None
+        None where the model has nothing to show in it.
+    """
+    figure = FIGURES[name]
+    if not figure.applies(chosen):
+        return None
+    svg = to_svg(figure.plot(document, chosen.name))
+    width, height = re.findall(r'(?:width|height)="([0-9.]+)pt"', svg)[:2]
+    encoded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
+    return Image(
+        name,
+        f"data:image/svg+xml;base64,{encoded}",
+        plain(figure.describe(document, chosen.name)),
+        figure.caption,
+        *(round(float(points) * 96 / 72) for points in (width, height)),
+    )

@@ -1,0 +1,128 @@
+"""The page: everything prepared, put into the template."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reanalysis.plots.source import Selected, select
+from reanalysis.report import estimates, model
+from reanalysis.report.answer import make_answer, make_status, usable
+from reanalysis.report.downloads import make_downloads
+from reanalysis.report.figures import make_image
+from reanalysis.report.tables import record_tables
+from reanalysis.wording import plain, with_symbols
+
+__all__ = ["make_page"]
+
+# Parts of the document that later steps fill; shown as tables as soon as they are there.
+FURTHER = {
+    "small_study": "Small-study effects",
+    "average": "Model averaging",
+    "multiverse": "Multiverse",
+}
+MECHANISMS = {
+    "none": "Everything was published; nothing is corrected for selection.",
+    "joint": "A sample is seen only if all of its effects survive selection by p-value.",
+    "replace": "Every sample is seen; an effect that fails selection is replaced by another.",
+    "study": "One decision for each sample, on its most significant effect.",
+    "thin": "Of the effects measured, each is reported with a weight by its p-value.",
+    "pet": "Effects shift with their standard error (PET).",
+    "peese": "Effects shift with their sampling variance (PEESE).",
+}
+
+
+def make_page(document: Mapping[str, Any]) -> str:
+    """Return the HTML page of a results document.
+
+    Parameters
+    ----------
+    document : mapping
+        The results document.
+
+    Returns
+    -------
+    str
+        The page.
+    """
+    chosen = {name: select(document, name) for name in document["models"]}
+    models = list(chosen.values())
+    script = _asset("report.js")
+    environment = Environment(
+        loader=PackageLoader("reanalysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["plain"] = plain
+    return environment.get_template("report.html").render(
+        document=document,
+        title=plain(document["title"]) or plain(document.get("name", "Reanalysis")),
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        script_hash=_hash(script),
+        status=make_status(models),
+        answer=make_answer(document, models),
+        headline=_view(document, models[0], figures=True),
+        others=[_view(document, m, figures=False) for m in models[1:]],
+        overview=estimates.overview_table(models) if len(models) > 1 else None,
+        claims=estimates.claims_table(document, chosen),
+        audit=model.audit_table(document["audit"]) if document.get("audit") else None,
+        further=[
+            (key, title, tables)
+            for key, title in FURTHER.items()
+            if (tables := record_tables(title, document.get(key)))
+        ],
+        source_table=model.source_table(document["data"]),
+        downloads=make_downloads(document),
+    )
+
+
+def _view(document: Mapping[str, Any], chosen: Selected, *, figures: bool) -> dict[str, Any]:
+    """Return what the template shows of one model."""
+    names = ("comparison", "forest", "prior_posterior", "funnel") if figures else ()
+    part = chosen.model
+    return {
+        "name": plain(chosen.name),
+        "title": plain(part.get("title", chosen.name)),
+        "model": part,
+        "usable": usable(chosen),
+        "nuts_failed": chosen.nuts_failed,
+        "mechanism": MECHANISMS.get(part["spec"]["mechanism"], part["spec"]["mechanism"]),
+        "averaged": any(e.get("n_averaged", 1.0) > 1 for e in part["effects"]),
+        "clustered": part["m"] < part["k"],
+        "scale": chosen.scale,
+        "images": {n: image for n in names if (image := make_image(n, document, chosen))},
+        "comparison": estimates.comparison_table(chosen),
+        "differences": estimates.differences_table(chosen),
+        "agreement": estimates.agreement_table(chosen),
+        "bayes_factors": estimates.bayes_factor_table(chosen) if usable(chosen) else None,
+        "heterogeneity": estimates.heterogeneity_table(chosen),
+        "frequentist": estimates.frequentist_tables(chosen),
+        "sentences": [with_symbols(plain(s)) for s in part.get("sentences", ())],
+        "effects": model.effects_table(chosen),
+        "priors": model.priors_table(chosen, document["data"]["measure"]),
+        "gate": model.gate_table(chosen),
+        "convergence": model.convergence_table(chosen),
+        "skipped": {_engine(e): plain(why) for e, why in part.get("skipped", {}).items()},
+    }
+
+
+def _engine(name: str) -> str:
+    return {"reml": "REML", "exact": "Exact engine", "nuts": "NUTS"}.get(name, plain(name))
+
+
+def _asset(name: str) -> str:
+    return files("reanalysis").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """Return the hash by which the page's security policy knows its only script."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
