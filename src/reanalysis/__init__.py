@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reanalysis.analysis import Analysis, ModelResult, default_models, run
+    from reanalysis.analysis import Analysis, ModelResult, run
     from reanalysis.comparison import Comparison, compare
     from reanalysis.dataset import DataError, Dataset, load_dataset
     from reanalysis.design import Design, make_design, resolve_priors
@@ -54,7 +54,6 @@ __all__ = [
     "compare",
     "composite_r",
     "composite_to_mean_r",
-    "default_models",
     "fisher_z",
     "fit_exact",
     "fit_nuts",
@@ -71,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "analysis": ("Analysis", "ModelResult", "default_models", "run"),
+    "analysis": ("Analysis", "ModelResult", "run"),
     "comparison": ("Comparison", "compare"),
     "dataset": ("DataError", "Dataset", "load_dataset"),
     "design": ("Design", "make_design", "resolve_priors"),

@@ -1,21 +1,24 @@
 """The list of steps of a reanalysis, in order: `run`."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from reanalysis.audit import Finding, audit
+from reanalysis.checks import Checks, make_checks
+from reanalysis.claims import Entry, ledger
 from reanalysis.comparison import Comparison, make_comparison
-from reanalysis.dataset import DataError, Dataset, load_dataset
-from reanalysis.design import Design, make_design, resolve_priors
+from reanalysis.dataset import Dataset
+from reanalysis.design import Design, resolve_priors
 from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
-from reanalysis.locate import data_path, load_source
+from reanalysis.plan import ENGINES, Plan, PlannedModel, plan
 from reanalysis.priors import Prior
 from reanalysis.progress import Progress, Steps
 from reanalysis.results import EngineError, Estimate, FrequentistFit, Posterior
@@ -24,9 +27,8 @@ from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError
 if TYPE_CHECKING:
     from reanalysis.output import OutputFolder
 
-__all__ = ["ENGINES", "Analysis", "ModelResult", "default_models", "plan", "read_data", "run"]
+__all__ = ["ENGINES", "Analysis", "ModelResult", "run"]
 
-ENGINES = ("reml", "exact", "nuts")
 PACKAGES = ("reanalysis", "pymc", "nutpie", "arviz", "numpy", "scipy", "pandas", "xarray")
 QUICK = {"tune": 500, "draws": 1000}
 
@@ -51,6 +53,8 @@ class ModelResult:
         The engines side by side.
     skipped : mapping of str to str
         Engine to the reason why it gave nothing.
+    checks : Checks or None
+        Robust tests, influence and small-study methods of the frequentist fit.
     """
 
     spec: ModelSpec
@@ -62,6 +66,7 @@ class ModelResult:
     nuts: Posterior | None
     comparison: Comparison
     skipped: Mapping[str, str]
+    checks: Checks | None = None
 
     @property
     def converged(self) -> bool:
@@ -86,6 +91,10 @@ class Analysis:
         Seed of every random step.
     engines : tuple of str
         Engines that were asked for.
+    claims : tuple of Entry
+        The ledger: each claim of the paper with what answers it.
+    audit : tuple of Finding
+        What the source's numbers contradict.
     versions : mapping of str to str
         Versions of Python and of the packages that computed the numbers.
     """
@@ -95,6 +104,8 @@ class Analysis:
     models: Mapping[str, ModelResult]
     seed: int
     engines: tuple[str, ...]
+    claims: tuple[Entry, ...] = ()
+    audit: tuple[Finding, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -160,240 +171,151 @@ def run(
         If `out` cannot be written; raised before anything is computed.
     """
     steps = Steps(progress)
-    asked, data, designs = plan(spec, models=models, allow_outside=allow_outside)
+    planned = plan(spec, models=models, allow_outside=allow_outside)
     unknown = [engine for engine in engines if engine not in ENGINES]
     if unknown:
         raise SpecError([f"unknown engine '{unknown[0]}'; engines are {', '.join(ENGINES)}."])
-    seed = asked.seed if seed is None else seed
-    steps.expect(len(designs) * len(set(engines)) + (out is not None))
-    if out is not None:
-        from reanalysis.output import OutputFolder
-
-        with OutputFolder(Path(out), tell=steps.note) as folder:
-            analysis = _fit_all(asked, data, designs, engines, seed, quick, steps, folder, force)
-            steps.start("report", str(out))
-            folder.write(analysis)
-        return analysis
-    return _fit_all(asked, data, designs, engines, seed, quick, steps, None, force)
-
-
-def plan(
-    spec: str | Path | Reanalysis, *, models: Sequence[str] = (), allow_outside: bool = False
-) -> tuple[Reanalysis, Dataset, dict[str, tuple[ModelSpec, Dataset, Design]]]:
-    """Load and check everything that a run needs, without computing anything.
-
-    Parameters
-    ----------
-    spec : str, pathlib.Path or Reanalysis
-        What to run.
-    models : sequence of str
-        Models to keep; all by default.
-    allow_outside : bool
-        Whether the data may lie outside the spec's project.
-
-    Returns
-    -------
-    spec : Reanalysis
-        The spec, with the default models where it has none.
-    data : Dataset
-        The default reading.
-    designs : dict
-        Per model its spec, its reading of the data and its design.
-
-    Raises
-    ------
-    SpecError, DataError
-        With the faults of all models at once.
-    """
-    asked = spec if isinstance(spec, Reanalysis) else load_source(spec)
-    data = read_data(asked, allow_outside=allow_outside)
-    if not asked.models:
-        asked = replace(asked, models=default_models(data))
-    missing = [name for name in models if name not in asked.models]
-    if missing:
-        raise SpecError(
-            [f"no model '{missing[0]}' in {asked.name}; it has {', '.join(asked.models)}."]
-        )
-    problems: list[str] = []
-    designs = {}
-    for name, model in asked.models.items():
-        if models and name not in models:
-            continue
-        try:
-            reading = data.reading(
-                table=model.table,
-                columns=model.columns,
-                estimand=model.estimand,
-                composites=model.composites,
-            )
-            designs[name] = (model, reading, make_design(data, model))
-        except (SpecError, DataError) as error:
-            problems += error.problems
-    if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
-    return asked, data, designs
-
-
-def read_data(asked: Reanalysis, *, allow_outside: bool = False) -> Dataset:
-    """Load the data of a spec in its default reading.
-
-    Parameters
-    ----------
-    asked : Reanalysis
-        The spec.
-    allow_outside : bool
-        Whether the data may lie outside the spec's project.
-
-    Returns
-    -------
-    Dataset
-        The default reading.
-
-    Raises
-    ------
-    SpecError, DataError
-        If the path leaves the project, or the data are faulty.
-    """
-    source = asked.data
-    return load_dataset(
-        data_path(asked, allow_outside=allow_outside),
-        table=source.table,
-        measure=source.measure,
-        columns=source.columns,
-        direction=source.direction,
-        missing=source.missing,
-        decimal=source.decimal,
-        intercorrelation=source.intercorrelation,
+    options = _Options(
+        asked=planned.asked,
+        engines=tuple(engine for engine in ENGINES if engine in engines),
+        seed=planned.asked.seed if seed is None else seed,
+        quick=quick,
+        force=force,
+        steps=steps,
     )
+    fits = sum(len(model.engines(options.engines)) for model in planned.models.values())
+    steps.expect(fits + (out is not None))
+    if out is None:
+        return _fit_all(planned, options)
+    from reanalysis.output import OutputFolder
+
+    with OutputFolder(Path(out), tell=steps.note) as folder:
+        analysis = _fit_all(planned, replace(options, folder=folder))
+        steps.start("report", str(out))
+        folder.write(analysis)
+    return analysis
 
 
-def default_models(data: Dataset) -> Mapping[str, ModelSpec]:
-    """Return the models of a spec that states none.
+@dataclass(frozen=True, eq=False)
+class _Options:
+    """How a run fits its models."""
 
-    Parameters
-    ----------
-    data : Dataset
-        The data.
-
-    Returns
-    -------
-    mapping of str to ModelSpec
-        A three-level model, also with correlated sampling errors, where a sample has several
-        effects; a two-level model otherwise.
-    """
-    if data.m < data.k or bool((data.effects["n_averaged"] > 1).any()):
-        models = [
-            ModelSpec(name="three_level", title="Three levels"),
-            ModelSpec(
-                name="three_level_correlated",
-                title="Three levels, sampling errors within a sample correlated by .6",
-                sampling_correlation=0.6,
-            ),
-        ]
-    else:
-        models = [ModelSpec(name="two_level", title="Two levels")]
-    return MappingProxyType({model.name: model for model in models})
+    asked: Reanalysis
+    engines: tuple[str, ...]
+    seed: int
+    quick: bool
+    force: bool
+    steps: Steps
+    folder: "OutputFolder | None" = None
 
 
-def _fit_all(
-    asked: Reanalysis,
-    data: Dataset,
-    designs: Mapping[str, tuple[ModelSpec, Dataset, Design]],
-    engines: Sequence[str],
-    seed: int,
-    quick: bool,
-    steps: Steps,
-    folder: "OutputFolder | None",
-    force: bool,
-) -> Analysis:
-    results = {}
-    for name, (model, reading, design) in designs.items():
-        priors = resolve_priors(design, model)
-        skipped: dict[str, str] = {}
-        reml = exact = nuts = None
-        if "reml" in engines:
-            steps.start("reml", name)
-            try:
-                reml = fit_reml(design, model)
-            except EngineError as error:
-                skipped["reml"] = str(error)
-        if "exact" in engines:
-            steps.start("exact", name)
-            try:
-                exact = fit_exact(design, model)
-            except EngineError as error:
-                skipped["exact"] = str(error)
-        if "nuts" in engines:
-            steps.start("nuts", name)
-            try:
-                nuts = _fit_nuts(asked, model, design, priors, seed, quick, steps, folder, force)
-            except EngineError as error:
-                skipped["nuts"] = str(error)
-        skipped |= {e: "not asked for" for e in ENGINES if e not in engines}
-        published = _published(asked.claims, name, design.measure)
-        results[name] = ModelResult(
-            spec=model,
-            design=design,
-            data=reading,
-            priors=priors,
-            reml=reml,
-            exact=exact,
-            nuts=nuts,
-            comparison=make_comparison(reml, exact, nuts, published),
-            skipped=MappingProxyType(skipped),
+def _fit_all(plan: Plan, options: _Options) -> Analysis:
+    results: dict[str, ModelResult] = {}
+    for planned in plan.models.values():
+        results[planned.spec.name] = _fit_model(
+            planned, options, first=not results, with_small_study=_wants(planned, results)
         )
     return Analysis(
-        spec=asked,
-        data=data,
+        spec=plan.asked,
+        data=plan.data,
         models=MappingProxyType(results),
-        seed=seed,
-        engines=tuple(engines),
+        seed=options.seed,
+        engines=options.engines,
+        claims=ledger(plan.asked.claims, results),
+        audit=audit(plan.data, plan.asked.claims),
         versions=_versions(),
     )
 
 
-def _fit_nuts(
-    asked: Reanalysis,
-    model: ModelSpec,
-    design: Design,
-    priors: Mapping[str, Prior],
-    seed: int,
-    quick: bool,
-    steps: Steps,
-    folder: "OutputFolder | None",
-    force: bool,
-) -> Posterior:
+def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:
+    """Small-study methods are for the headline and for the first model of each number of levels."""
+    levels = {result.design.levels for result in results.values()}
+    return planned.design.p == 1 and planned.design.levels not in levels
+
+
+def _fit_model(
+    planned: PlannedModel, options: _Options, *, first: bool, with_small_study: bool
+) -> ModelResult:
+    model, design = planned.spec, planned.design
+    priors = resolve_priors(design, model)
+    skipped = {
+        engine: "not asked for" if engine not in options.engines else "left out by the model"
+        for engine in ENGINES
+        if engine not in planned.engines(options.engines)
+    }
+    found: dict[str, FrequentistFit | Posterior] = {}
+    fits: dict[str, Callable[[], FrequentistFit | Posterior]] = {
+        "reml": lambda: fit_reml(design, model),
+        "exact": lambda: fit_exact(design, model),
+        "nuts": lambda: _fit_nuts(planned, priors, options),
+    }
+    for engine in planned.engines(options.engines):
+        options.steps.start(engine, model.name)
+        try:
+            found[engine] = fits[engine]()
+        except EngineError as error:
+            skipped[engine] = str(error)
+    reml = cast("FrequentistFit | None", found.get("reml"))
+    exact = cast("Posterior | None", found.get("exact"))
+    nuts = cast("Posterior | None", found.get("nuts"))
+    published = _published(options.asked.claims, model.name, design.measure)
+    checks = None
+    if reml is not None:
+        checks = make_checks(
+            design,
+            model,
+            reml,
+            direction=planned.data.direction,
+            small_study=with_small_study,
+            influence=first,
+        )
+    return ModelResult(
+        spec=model,
+        design=design,
+        data=planned.data,
+        priors=priors,
+        reml=reml,
+        exact=exact,
+        nuts=nuts,
+        comparison=make_comparison(reml, exact, nuts, published),
+        skipped=MappingProxyType(skipped),
+        checks=checks,
+    )
+
+
+def _fit_nuts(planned: PlannedModel, priors: Mapping[str, Prior], options: _Options) -> Posterior:
     # Imported here: PyMC and nutpie take seconds, and the other engines do not need them.
     from reanalysis.nuts import SamplerSettings, fit_nuts
 
-    chosen = asked.sampler
+    model, design, steps = planned.spec, planned.design, options.steps
+    chosen = options.asked.sampler
     settings = SamplerSettings(
         sampler=chosen.sampler,
         chains=chosen.chains,
-        tune=QUICK["tune"] if quick else chosen.tune,
-        draws=QUICK["draws"] if quick else chosen.draws,
+        tune=QUICK["tune"] if options.quick else chosen.tune,
+        draws=QUICK["draws"] if options.quick else chosen.draws,
         target_accept=chosen.target_accept,
     )
 
     def compute() -> Posterior:
         steps.draws(0, settings.chains * (settings.tune + settings.draws))
-        return fit_nuts(design, model, settings=settings, seed=seed, progress=steps.draws)
+        return fit_nuts(design, model, settings=settings, seed=options.seed, progress=steps.draws)
 
-    if folder is None:
+    if options.folder is None:
         return compute()
-    return folder.fit(
+    return options.folder.fit(
         model.name,
         {
             "data": design,
             "mechanism": (model.mechanism, model.steps, model.sampling_correlation),
             "priors": priors,
             "settings": settings,
-            "seed": seed,
+            "seed": options.seed,
             "versions": _versions(),
         },
         compute,
         design,
-        force=force,
+        force=options.force,
     )
 
 

@@ -22,9 +22,7 @@ import click
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
-    from reanalysis.dataset import Dataset
-    from reanalysis.design import Design
-    from reanalysis.spec import ModelSpec, Reanalysis
+    from reanalysis.plan import Plan
 
 __all__ = ["main"]
 
@@ -187,28 +185,28 @@ def check(ctx: click.Context, spec: str, as_json: bool, allow_outside: bool) -> 
 
     Lists every fault at once; needs a second, and no sampler.
     """
-    from reanalysis.analysis import plan
+    from reanalysis.plan import plan
     from reanalysis.terminal import say
 
     try:
-        asked, data, designs = plan(spec, allow_outside=allow_outside)
+        planned = plan(spec, allow_outside=allow_outside)
     except ValueError as error:
         problems = _problems(error)
         if as_json and problems is not None:
             say(json.dumps({"ok": False, "problems": list(problems)}, indent=1))
         raise
-    document = _plan_document(asked, data, designs)
+    document = _plan_document(planned)
     say(json.dumps(document, indent=1, ensure_ascii=False) if as_json else _plan_text(document))
 
 
-def _plan_document(
-    asked: "Reanalysis", data: "Dataset", designs: "dict[str, tuple[ModelSpec, Dataset, Design]]"
-) -> dict[str, Any]:
+def _plan_document(planned: "Plan") -> dict[str, Any]:
     from reanalysis.design import resolve_priors
 
+    asked, data = planned.asked, planned.data
     models = {}
     notes = list(data.notes)
-    for name, (model, reading, design) in designs.items():
+    for name, entry in planned.models.items():
+        model, reading, design = entry.spec, entry.data, entry.design
         notes += [note for note in reading.notes if note not in notes]
         models[name] = {
             "title": model.title or name,
@@ -293,9 +291,9 @@ def audit(spec: str, as_json: bool, allow_outside: bool) -> None:
     Each finding says what the source states, what follows from its own numbers, and what the
     pooled estimate would be if the matter were resolved the other way.
     """
-    from reanalysis.analysis import read_data
     from reanalysis.audit import audit as find
     from reanalysis.locate import load_source
+    from reanalysis.plan import read_data
     from reanalysis.terminal import findings_text, say
 
     asked = load_source(spec)

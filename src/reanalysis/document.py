@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reanalysis.analysis import Analysis, ModelResult
+from reanalysis.checks import Checks
+from reanalysis.claims import Entry
 from reanalysis.dataset import Dataset
 from reanalysis.effect_sizes import MEASURES
 from reanalysis.results import Estimate, FrequentistFit, Posterior
@@ -62,18 +64,10 @@ def to_document(analysis: Analysis) -> Json:
             for name, result in analysis.models.items()
             for parameter, row in result.comparison.table.to_dict("index").items()
         ],
-        "claims": [
-            {
-                "id": claim.id,
-                "text": claim.text,
-                "source": claim.source,
-                "model": claim.model,
-                "parameter": claim.parameter,
-                "published": dict(claim.published),
-                **({"against": dict(claim.against)} if claim.against else {}),
-            }
-            for claim in spec.claims
-        ],
+        "claims": [_claim(entry) for entry in analysis.claims],
+        "rules": {e.claim.asserts: e.rule for e in analysis.claims},
+        "audit": [finding.to_dict() for finding in analysis.audit],
+        "small_study": _small_study(analysis),
     }
 
 
@@ -180,7 +174,7 @@ def _model(result: ModelResult) -> Json:
         "effects": _effects(result),
     }
     if result.reml:
-        out["reml"] = _frequentist(result.reml)
+        out["reml"] = _frequentist(result.reml, result.checks)
     for name, posterior in (("exact", result.exact), ("nuts", result.nuts)):
         if posterior:
             out[name] = _posterior(posterior)
@@ -234,7 +228,13 @@ def _estimate(e: Estimate, frequentist: bool) -> Json:
     return _present({**keys, **extra})
 
 
-def _frequentist(fit: FrequentistFit) -> Json:
+def _frequentist(fit: FrequentistFit, checks: Checks | None) -> Json:
+    tables = dict(fit.tables)
+    if checks and checks.robust:
+        tables["robust_CR2"] = checks.robust.tests
+    if checks and checks.influence:
+        tables["leave_one_sample_out"] = checks.influence.refits
+        tables["influence"] = checks.influence.cases
     return _present(
         {
             "method": fit.method,
@@ -254,9 +254,56 @@ def _frequentist(fit: FrequentistFit) -> Json:
             "loglik": fit.loglik,
             "converged": fit.converged,
             "boundary": list(fit.boundary),
-            "tables": {name: _records(table) for name, table in fit.tables.items()},
+            "tables": {name: _records(table) for name, table in tables.items()},
         }
     )
+
+
+def _claim(entry: Entry) -> Json:
+    """Return a claim of the paper with what answers it."""
+    claim = entry.claim
+    return _present(
+        {
+            "id": claim.id,
+            "text": claim.text,
+            "source": claim.source,
+            "model": claim.model,
+            "parameter": claim.parameter,
+            "asserts": claim.asserts,
+            "published": dict(claim.published),
+            "against": dict(claim.against) or None,
+            "reml": _estimate(entry.reml, True) if entry.reml else None,
+            "bayes": _estimate(entry.bayes, False) if entry.bayes else None,
+            "log_bayes_factor": entry.bayes_factor,
+            "probability": entry.probability,
+            "p": entry.p,
+            "verdict": entry.verdict,
+            "reason": entry.reason,
+        }
+    )
+
+
+def _small_study(analysis: Analysis) -> Json:
+    """Return the small-study methods of each model that has them."""
+    out: Json = {}
+    for name, result in analysis.models.items():
+        small = result.checks.small_study if result.checks else None
+        if small is None:
+            continue
+        out[name] = {
+            "methods": _records(small.table),
+            "details": {
+                key: {
+                    "method": one.method,
+                    "limits": one.limits,
+                    "numbers": _present(one.numbers),
+                    "table": _records(one.table),
+                }
+                for key, one in small.results.items()
+            },
+            "skipped": dict(small.skipped),
+        }
+    return out
 
 
 def _posterior(posterior: Posterior) -> Json:

@@ -225,6 +225,8 @@ class ModelSpec:
         Selection mechanism, and its one-sided p-value steps.
     priors : mapping of str to Prior
         Priors by parameter.
+    engines : tuple of str
+        Engines that fit this model.
     include, exclude : mapping
         Rows to keep or leave out: column to values.
     """
@@ -244,6 +246,11 @@ class ModelSpec:
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
     steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
     priors: Priors = field(default_factory=lambda: Empty)
+    engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], BeforeValidator(_tuple)] = (
+        "reml",
+        "exact",
+        "nuts",
+    )
     include: Filter = field(default_factory=lambda: Empty)
     exclude: Filter = field(default_factory=lambda: Empty)
 
