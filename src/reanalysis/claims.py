@@ -270,9 +270,11 @@ def _by_benchmark(base: Entry, model: Fitted, posterior: Posterior) -> Entry:
         return replace(base, verdict=UNCHECKABLE, reason=reason)
     centre, se = _benchmark(claim.against, model.design.measure)
     x, density = posterior.densities[claim.parameter]
-    mass = density / np.trapezoid(density, x)
-    below = ndtr((centre - x) / se) if se > 0 else (x < centre).astype(float)
-    probability = float(np.trapezoid(mass * below, x))
+    if se > 0:
+        below = ndtr((centre - x) / se)
+        probability = float(np.trapezoid(density * below, x) / np.trapezoid(density, x))
+    else:
+        probability = _mass_below(x, density, centre)
     if claim.asserts == "larger":
         probability = 1 - probability
     word = "smaller" if claim.asserts == "smaller" else "larger"
