@@ -228,7 +228,7 @@ class Prior:
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
                 raise ValueError(f"prior parameter '{name}' must be a number, not {value!r}.")
             if not -MAX_FLOAT <= value <= MAX_FLOAT:
-                raise ValueError(f"prior parameter '{name}' must be finite, not {value:.6g}.")
+                raise ValueError(f"prior parameter '{name}' must be finite, not {str(value)[:20]}.")
             if name in family.positive and value <= 0:
                 raise ValueError(f"prior parameter '{name}' must be greater than 0, not {value}.")
             filled[name] = float(value)

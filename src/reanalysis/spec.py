@@ -12,7 +12,6 @@ from dataclasses import field, fields
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -116,16 +115,10 @@ def _steps(value: object) -> tuple[float, ...]:
     return tuple(float(step) for step in value)
 
 
-def _frozen(value: object) -> object:
-    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
-
-
 def _filter(value: object) -> Mapping[str, tuple[Any, ...]]:
     if not isinstance(value, Mapping):
         raise ValueError('must be a table such as { sample = ["3", "7"] }')
-    return MappingProxyType(
-        {key: tuple(v) if isinstance(v, (list, tuple)) else (v,) for key, v in value.items()}
-    )
+    return {key: tuple(v) if isinstance(v, (list, tuple)) else (v,) for key, v in value.items()}
 
 
 def _roles(value: object) -> Mapping[str, str]:
@@ -139,7 +132,7 @@ def _roles(value: object) -> Mapping[str, str]:
             problems.append(f"'{role}' must name a column in quotes, not {_short(column)}")
     if problems:
         raise ValueError("\n".join(problems))
-    return MappingProxyType(dict(value))
+    return dict(value)
 
 
 def _priors(value: object) -> Mapping[str, Prior]:
@@ -153,7 +146,7 @@ def _priors(value: object) -> Mapping[str, Prior]:
             problems.append(f"'{name}': {error}")
     if problems:
         raise ValueError("\n".join(problems))
-    return MappingProxyType(priors)
+    return priors
 
 
 Priors = Annotated[Mapping[str, Prior], BeforeValidator(_priors)]
@@ -162,7 +155,6 @@ Filter = Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(_filter)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Number = Annotated[float, Field(strict=True)]
 Count = Annotated[int, Field(strict=True)]
-Empty: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -193,7 +185,7 @@ class DataSource:
     table: str = ""
     measure: str = ""
     direction: Literal["positive", "negative"] | None = None
-    columns: Roles = field(default_factory=lambda: Empty)
+    columns: Roles = field(default_factory=dict)
     missing: Literal["error", "drop"] = "error"
     decimal: Literal[".", ","] = "."
     intercorrelation: Annotated[Number, Field(ge=0, lt=1)] | None = None
@@ -234,25 +226,23 @@ class ModelSpec:
     name: Identifier
     title: str = ""
     table: str = ""
-    columns: Roles = field(default_factory=lambda: Empty)
+    columns: Roles = field(default_factory=dict)
     estimand: Literal["mean", "composite"] = "mean"
     composites: Literal["collapse", "spread"] = "collapse"
     levels: Literal["auto", 2, 3] = "auto"
     moderators: Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)] = ()
-    reference: Annotated[Mapping[str, str], BeforeValidator(_frozen)] = field(
-        default_factory=lambda: Empty
-    )
+    reference: Mapping[str, str] = field(default_factory=dict)
     sampling_correlation: Annotated[float | Prior, BeforeValidator(_correlation)] = 0.0
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
     steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
-    priors: Priors = field(default_factory=lambda: Empty)
+    priors: Priors = field(default_factory=dict)
     engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], BeforeValidator(_tuple)] = (
         "reml",
         "exact",
         "nuts",
     )
-    include: Filter = field(default_factory=lambda: Empty)
-    exclude: Filter = field(default_factory=lambda: Empty)
+    include: Filter = field(default_factory=dict)
+    exclude: Filter = field(default_factory=dict)
 
 
 PUBLISHED = (
@@ -291,7 +281,7 @@ def _published(value: object) -> Mapping[str, float | str]:
             problems.append(f"'{key}' must be a finite number, not {_short(entry)}")
     if problems:
         raise ValueError("\n".join(problems))
-    return MappingProxyType(dict(value))
+    return dict(value)
 
 
 def _is_number(value: object) -> bool:
@@ -345,8 +335,8 @@ class Claim:
         "no_bias",
     ] = "effect"
     note: str = ""
-    published: Published = field(default_factory=lambda: Empty)
-    against: Published = field(default_factory=lambda: Empty)
+    published: Published = field(default_factory=dict)
+    against: Published = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -418,7 +408,7 @@ class Reanalysis:
     name: str
     title: str
     data: DataSource
-    models: Mapping[str, ModelSpec] = field(default_factory=lambda: Empty)
+    models: Mapping[str, ModelSpec] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     seed: int = 2021
     rope: Rope | None = None
@@ -559,7 +549,7 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         name=name,
         title=file.title or name,
         data=file.data,
-        models=MappingProxyType({model.name: model for model in file.model}),
+        models={model.name: model for model in file.model},
         claims=file.claim,
         seed=file.seed,
         rope=file.rope,

@@ -154,7 +154,7 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
     if not records:
         raise DataError([f"{source}: the file is empty; it needs a header line and rows."])
     (_, header), *body = records
-    header = [name.strip() for name in header]
+    header = [name.strip().translate(BIDI) for name in header]
     problems = _header_problems(header, source)
     rows, lines = [], []
     stripped = False
@@ -171,7 +171,7 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
         problems += [
             f"{source}:{line}: column '{name}' holds a control character; retype the cell."
             for name, cell in zip(header, clean, strict=True)
-            if any(unicodedata.category(c) == "Cc" and c not in "\n\r\t" for c in cell)
+            if _has_control(cell)
         ]
         rows.append(tuple(clean))
         lines.append(line)
@@ -290,11 +290,20 @@ def _delimiter(text: str, source: str) -> str:
     return max(widths, key=lambda mark: widths[mark][0] if widths[mark] else 0)
 
 
+def _has_control(cell: str) -> bool:
+    return any(unicodedata.category(c) == "Cc" and c not in "\n\r\t" for c in cell)
+
+
 def _header_problems(header: list[str], source: str) -> list[str]:
     problems = [
         f"{source}:1: column {i} has no name; name it."
         for i, name in enumerate(header, start=1)
         if not name
+    ]
+    problems += [
+        f"{source}:1: the name of column {i} holds a control character; retype it."
+        for i, name in enumerate(header, start=1)
+        if _has_control(name)
     ]
     problems += [
         f"{source}:1: two columns are called '{name}'; rename one."
