@@ -27,6 +27,13 @@ two_level <- function(name) {
     rstandard = pick(rstandard(reml), c("resid", "se", "z")),
     loo = pick(leave1out(reml), c("estimate", "se", "Q", "tau2"))
   )
+  out$moderators <- lapply(list(mod_cont = ~cont, mod_cat = ~cat, mod_both = ~cont + cat),
+                           function(mods) {
+    fit <- rma(yi, vi, mods = mods, data = d, control = tight)
+    knha <- rma(yi, vi, mods = mods, data = d, control = tight, test = "knha")
+    list(tau2 = fit$tau2, beta = unname(c(coef(fit))), se = fit$se, loglik = c(logLik(fit)),
+         QM = fit$QM, knha_se = knha$se, knha_p = unname(c(knha$pval)), knha_QM = knha$QM)
+  })
   inf <- influence(rma(yi, vi, mods = ~cont, data = d, control = tight))
   out$mod_cont <- list(influence = pick(inf$inf, cases),
                        dfbetas = pick(inf$dfbs, c("intrcpt", "cont")))

@@ -118,13 +118,9 @@ class RankTwoBlocks:
         first = rho[structure.starts]
         w, s = self.weights, self.scale
         h11, h12, h22 = structure.cluster_sums(np.stack([w, w * s, w * s * s]))
-        # K = C (I + H C)^-1 with C = diag(between, rho): defined also where C is singular.
+        # K = C (I + H C)^-1 with C = diag(between, rho): defined also where C is singular. The
+        # determinant is at least 1, as rho is not negative.
         determinant = (1 + between * h11) * (1 + first * h22) - between * first * h12**2
-        if np.any(determinant <= 0):
-            raise EngineError(
-                f"a sampling correlation of {rho.min():g} is not possible in a sample of "
-                f"{structure.sizes.max()} rows: the covariance is not positive definite."
-            )
         self.k11 = between * (1 + first * h22) / determinant
         self.k12 = -between * first * h12 / determinant
         self.k22 = first * (1 + between * h11) / determinant

@@ -127,7 +127,8 @@ def make_structure(design: Design, rho: float) -> Structure:
     design : Design
         The arrays of the model.
     rho : float
-        Correlation of sampling errors within a sample; ignored where the design gives `V`.
+        Correlation of sampling errors within a sample, at least 0 and below 1; ignored where the
+        design gives `V`.
 
     Returns
     -------
@@ -137,11 +138,8 @@ def make_structure(design: Design, rho: float) -> Structure:
     Raises
     ------
     EngineError
-        If `rho` is outside (-1, 1), or the two variance components of a three-level model
-        cannot be told apart.
+        If the two variance components of a three-level model cannot be told apart.
     """
-    if not -1 < rho < 1:
-        raise EngineError(f"sampling_correlation is {rho:g}; it must lie between -1 and 1.")
     starts = design.starts
     sizes = np.diff(np.r_[starts, design.k]).astype(np.intp)
     single = bool(np.all(sizes == 1))
