@@ -1,8 +1,8 @@
 """Finding specs and data: by path, or by name among those at hand."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
+from reanalysis.nearest import nearest
 from reanalysis.spec import (
     Reanalysis,
     SpecError,
@@ -72,8 +72,8 @@ def load_source(source: str | Path) -> Reanalysis:
     if not path.exists():
         known = {**data_at_hand(), **specs_at_hand()}
         if str(source) not in known:
-            near = get_close_matches(str(source), known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            near = nearest(str(source), known)
+            hint = f" Did you mean '{near}'?" if near else ""
             raise SpecError(
                 [
                     f"{source}: no such file, and no spec or data set of that name.{hint} "
@@ -120,6 +120,8 @@ def data_path(spec: Reanalysis, *, allow_outside: bool = False) -> Path:
     """
     if "\0" in spec.data.path:
         raise SpecError([f"{spec.path or spec.name}: [data]: 'path' holds a NUL character."])
+    if spec.path == spec.folder / spec.data.path:
+        return spec.path  # the table itself was named on the command line, not by a spec
     folder = spec.folder.resolve()
     path = folder / spec.data.path
     parent = folder.parent

@@ -8,12 +8,13 @@ is in ``reanalysis.builders``.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+from reanalysis.nearest import nearest
 
 __all__ = ["FAMILIES", "Family", "Prior"]
 
@@ -208,8 +209,8 @@ class Prior:
     def __post_init__(self) -> None:
         """Fill in defaults and check every parameter."""
         if self.family not in FAMILIES:
-            near = get_close_matches(self.family, FAMILIES, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            near = nearest(self.family, FAMILIES)
+            hint = f" Did you mean '{near}'?" if near else ""
             raise ValueError(
                 f"unknown prior family '{self.family}'.{hint} Families: {', '.join(FAMILIES)}."
             )

@@ -2,13 +2,13 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.effect_sizes import MEASURES
+from reanalysis.nearest import nearest
 from reanalysis.tables import TextTable
 
 __all__ = [
@@ -31,8 +31,8 @@ def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list
     problems = []
     for role, column in roles.items():
         if column not in text.header:
-            near = get_close_matches(column, text.header, n=1, cutoff=0.5)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            near = nearest(column, text.header)
+            hint = f" Did you mean '{near}'?" if near else ""
             problems.append(
                 f"{text.source}: no column '{column}' (wanted as {role}).{hint} "
                 f"Columns: {', '.join(text.header)}."
@@ -61,8 +61,8 @@ def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list
             f"[data], one of {', '.join(MEASURES)}."
         )
     if measure and measure not in MEASURES:
-        near = get_close_matches(measure.upper(), MEASURES, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        near = nearest(measure, MEASURES)
+        hint = f" Did you mean '{near}'?" if near else ""
         problems.append(
             f"{text.source}: unknown measure '{measure}'.{hint} Measures: {', '.join(MEASURES)}."
         )

@@ -9,7 +9,6 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import field, fields
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from reanalysis.nearest import nearest
 from reanalysis.priors import FAMILIES, Prior
 
 __all__ = [
@@ -579,8 +579,8 @@ def toml_string(text: str) -> str:
 
 
 def _suggest(word: str, choices: tuple[str, ...]) -> str:
-    near = get_close_matches(word, choices, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    near = nearest(word, choices)
+    hint = f"; did you mean '{near}'?" if near else "."
     return f"{hint} Choices: {', '.join(choices)}."
 
 
