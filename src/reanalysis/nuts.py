@@ -267,15 +267,17 @@ def _sample_pymc(
 ) -> _Samples:
     total = settings.chains * (settings.tune + settings.draws)
     done = 0
-
-    def count(trace: object, draw: object) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None and (done % PROGRESS_EVERY == 0 or done == total):
-            progress(done, total)
-
     strict = pytensor.config.change_flags(numba__fastmath=False)  # as in compile_model
     with strict, _interrupts() as interrupted, build_model(design, spec, priors):
+
+        def count(trace: object, draw: object) -> None:
+            nonlocal done
+            if interrupted():  # PyMC ends only one chain on an interrupt
+                raise KeyboardInterrupt
+            done += 1
+            if progress is not None and (done % PROGRESS_EVERY == 0 or done == total):
+                progress(done, total)
+
         try:
             trace = pm.sample(
                 nuts_sampler="pymc",
