@@ -6,6 +6,7 @@ from reanalysis.design import Design
 from reanalysis.exact.normal import fit_normal, log_evidence
 from reanalysis.results import EngineError, Posterior
 from reanalysis.spec import ModelSpec
+from reanalysis.threads import one_blas_thread
 
 __all__ = ["fit_exact", "log_evidence"]
 
@@ -37,4 +38,5 @@ def fit_exact(
     """
     if spec.mechanism != "none":
         raise EngineError(f"the exact engine has no method for mechanism '{spec.mechanism}' yet")
-    return fit_normal(design, spec, detail=detail)
+    with one_blas_thread():
+        return fit_normal(design, spec, detail=detail)

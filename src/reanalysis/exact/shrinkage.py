@@ -1,6 +1,7 @@
 """The true effect behind every row, given the data: shrinkage estimates."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ __all__ = ["shrink"]
 
 Vector = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-7
+NEGLIGIBLE = 1e-6
 BINS = 128  # interval ends move by less than 1e-3 standard deviations
 PROBABILITIES = np.array([0.025, 0.975])
 
@@ -53,8 +54,9 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
         X = np.broadcast_to(design.X[at], (len(weight), len(at), design.p))
         fitted = b @ design.X[at].T
         residual = design.yi[at] - fitted
-        carried = sample.pulled(X)
-        means[at] = (design.yi[at] - sample.pulled(residual[:, :, None])[:, :, 0]).T
+        pulled = sample.pulled(np.concatenate([X, residual[:, :, None]], axis=2))
+        carried = pulled[:, :, :-1]
+        means[at] = (design.yi[at] - pulled[:, :, -1]).T
         variances[at] = sample.variance().T
         variances[at] += np.einsum("gap,gpq,gaq->ga", carried, cov, carried).T
     mixtures = NormalMixtures.of(weight, means, variances, bins=BINS)
@@ -104,9 +106,17 @@ class _Sample:
             total = self.V + self.between[:, None, None] + _diagonal(self.own)
             return np.linalg.solve(total, A)
         scaled = A / self.diagonal[:, :, None]
+        crossed = np.einsum("gau,gac->guc", self.U, scaled)
+        return scaled - np.einsum("gau,guw,gwc->gac", *self._correction, crossed)
+
+    @cached_property
+    def _correction(self) -> tuple[Vector, Vector]:
+        """Return ``D^-1 U`` and ``(I + U' D^-1 U)^-1``, a 2 x 2 matrix per node."""
         weighted = self.U / self.diagonal[:, :, None]
-        inner = np.eye(2) + np.swapaxes(self.U, 1, 2) @ weighted
-        return scaled - weighted @ np.linalg.solve(inner, np.swapaxes(self.U, 1, 2) @ scaled)
+        inner = np.einsum("gau,gaw->guw", self.U, weighted)
+        a, b, c = 1 + inner[:, 0, 0], inner[:, 0, 1], 1 + inner[:, 1, 1]
+        inverse = np.stack([np.stack([c, -b], axis=1), np.stack([-b, a], axis=1)], axis=1)
+        return weighted, inverse / (a * c - b * b)[:, None, None]
 
     def pulled(self, A: Vector) -> Vector:
         """Return ``V Sigma^-1 A``: how far the estimates are pulled from what was observed."""
@@ -123,8 +133,7 @@ class _Sample:
             V = np.broadcast_to(self.V, (len(self.between), *self.V.shape))
             return np.diagonal(self.V) - np.einsum("gab,gba->ga", V, self.solve(V))
         # V = (1 - rho) diag(v) + rho s s': its columns are a multiple of e_a plus one of s.
-        weighted = self.U / self.diagonal[:, :, None]
-        inner = np.linalg.inv(np.eye(2) + np.swapaxes(self.U, 1, 2) @ weighted)
+        weighted, inner = self._correction
         inverse = 1 / self.diagonal - np.einsum("gau,guw,gaw->ga", weighted, inner, weighted)
         root = np.broadcast_to(self.root, self.own.shape)
         rooted = self.solve(root[:, :, None])[:, :, 0]
