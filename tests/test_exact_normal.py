@@ -218,6 +218,9 @@ def test_the_total_with_its_share_agrees_with_brute_force() -> None:
     total, first = mass.sum(), tau @ mass.sum(axis=1)
     assert fit.log_marginal_likelihood == pytest.approx(np.log(total), abs=1e-4)
     assert fit.estimates["tau"].value == pytest.approx(first / total, rel=1e-4)
+    between = fit.estimates["between_share"]
+    assert between.value == pytest.approx(share @ mass.sum(axis=0) / total, rel=1e-4)
+    assert between.lower < 0.1 < 0.9 < between.upper
 
 
 def test_a_prior_on_the_sampling_correlation_averages_the_fits_at_fixed_values() -> None:

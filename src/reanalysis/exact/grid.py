@@ -240,6 +240,23 @@ class Grid:
         top = float(self.problem.tau(np.array(self.interval[1])))
         return invert(lambda x: self.cdf_pdf(parameter, x), probabilities, (0.0, top), start)
 
+    def share_quantiles(self, probabilities: Vector) -> Vector:
+        """Return quantiles of the between share ``tau_between**2 / tau**2 = cos(phi)**2``."""
+        assert self.angles is not None
+        rule, interval = self.angles
+        width = rule.weights * (interval[1] - interval[0]) / 2
+        mass = self.weight.reshape(-1, len(rule.nodes), len(self.problem.rho_nodes()[0]))
+        density = mass.sum(axis=(0, 2)) / width
+        cumulative = Cumulative.of(rule, interval, density[:, None])
+
+        def cdf_pdf(phi: Vector) -> tuple[Vector, Vector]:
+            F, f = cumulative.at(phi[:, None])
+            return F[:, 0], f[:, 0]
+
+        # The share falls with the angle: its lower quantile is an upper one of the angle.
+        start = interval[0] + (1 - probabilities) * (interval[1] - interval[0])
+        return np.cos(invert(cdf_pdf, 1 - probabilities, interval, start)) ** 2
+
 
 def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
     """Return the part of ``(t, phi)`` that holds the posterior.

@@ -193,6 +193,8 @@ def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]
             median=float(quantiles[1]),
             numerical_error=abs(mean - float(coarse.weight @ coarse.values(name))),
         )
+    if "between_share" in fine.problem.priors and fine.angles is not None:
+        estimates["between_share"] = _share(fine, coarse)
     if isinstance(fine.problem.rho, Prior):
         estimates["sampling_correlation"] = _correlation(fine, coarse)
     return estimates
@@ -218,6 +220,22 @@ def _predictions(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate
         if design.measure == "ZCOR":
             estimates["mean_r"] = mean_correlation(fine, coarse, PROBABILITIES)
     return estimates
+
+
+def _share(fine: Grid, coarse: Grid) -> Estimate:
+    """Summarise the share of the heterogeneity that lies between samples."""
+    values, before = (np.tile(np.cos(g.outer) ** 2, len(g.density)) for g in (fine, coarse))
+    mean = float(fine.weight @ values)
+    lower, median, upper = fine.share_quantiles(PROBABILITIES)
+    return Estimate(
+        "between_share",
+        mean,
+        float(np.sqrt(fine.weight @ (values - mean) ** 2)),
+        float(lower),
+        float(upper),
+        median=float(median),
+        numerical_error=abs(mean - float(coarse.weight @ before)),
+    )
 
 
 def _normal_estimates(
