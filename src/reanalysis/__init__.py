@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reanalysis.analysis import Analysis, ModelResult, run
+    from reanalysis.analysis import Analysis, ModelResult
     from reanalysis.comparison import Comparison, compare
     from reanalysis.dataset import DataError, Dataset, load_dataset
     from reanalysis.design import Design, make_design, resolve_priors
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reanalysis.nuts import SamplerSettings, fit_nuts
     from reanalysis.priors import FAMILIES, Prior
     from reanalysis.results import Diagnostics, EngineError, Estimate, FrequentistFit, Posterior
+    from reanalysis.runner import run
     from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError, load_reanalysis
 
 __all__ = [
@@ -70,7 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "analysis": ("Analysis", "ModelResult", "run"),
+    "analysis": ("Analysis", "ModelResult"),
     "comparison": ("Comparison", "compare"),
     "dataset": ("DataError", "Dataset", "load_dataset"),
     "design": ("Design", "make_design", "resolve_priors"),
@@ -89,6 +90,7 @@ _HOMES = {
     "frequentist": ("fit_reml",),
     "nuts": ("SamplerSettings", "fit_nuts"),
     "priors": ("FAMILIES", "Prior"),
+    "runner": ("run",),
     "results": ("Diagnostics", "EngineError", "Estimate", "FrequentistFit", "Posterior"),
     "spec": ("Claim", "ModelSpec", "Reanalysis", "SpecError", "load_reanalysis"),
 }

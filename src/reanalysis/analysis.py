@@ -1,12 +1,11 @@
-"""The list of steps of a reanalysis, in order: `run`."""
+"""What a reanalysis finds: every model of a plan, fitted and compared."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -18,18 +17,16 @@ from reanalysis.dataset import Dataset
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
-from reanalysis.plan import ENGINES, Plan, PlannedModel, plan
+from reanalysis.plan import ENGINES, Plan, PlannedModel
 from reanalysis.priors import Prior
-from reanalysis.progress import Progress, Steps
+from reanalysis.progress import Steps
 from reanalysis.results import EngineError, Estimate, FrequentistFit, Posterior
-from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError
+from reanalysis.spec import Claim, ModelSpec, Reanalysis
 
-if TYPE_CHECKING:
-    from reanalysis.output import OutputFolder
-
-__all__ = ["ENGINES", "Analysis", "ModelResult", "run"]
+__all__ = ["Analysis", "Keep", "ModelResult", "Options", "fit_all"]
 
 PACKAGES = ("reanalysis", "pymc", "nutpie", "arviz", "numpy", "scipy", "pandas", "xarray")
+Keep = Callable[[str, Mapping[str, object], Callable[[], Posterior], Design], Posterior]
 QUICK = {"tune": 500, "draws": 1000}
 
 
@@ -123,40 +120,41 @@ class Analysis:
         return "".join(parts)
 
 
-def run(
-    spec: str | Path | Reanalysis,
-    engines: Sequence[str] = ENGINES,
-    *,
-    models: Sequence[str] = (),
-    out: str | Path | None = None,
-    seed: int | None = None,
-    quick: bool = False,
-    force: bool = False,
-    allow_outside: bool = False,
-    progress: Progress | None = None,
-) -> Analysis:
-    """Reanalyse a published meta-analysis.
+@dataclass(frozen=True, eq=False)
+class Options:
+    """How the models of a plan are fitted.
+
+    Attributes
+    ----------
+    engines : tuple of str
+        Engines to use, in the order of `reanalysis.plan.ENGINES`.
+    seed : int
+        Seed of every random step.
+    quick : bool
+        Fewer draws.
+    steps : Steps
+        Told what is going on.
+    keep : callable or None
+        Called with a model's name, everything that determines its draws, a function that fits
+        it, and its design; returns the fit, possibly one that was saved before.
+    """
+
+    engines: tuple[str, ...]
+    seed: int
+    quick: bool = False
+    steps: Steps = field(default_factory=lambda: Steps(None))
+    keep: Keep | None = None
+
+
+def fit_all(plan: Plan, options: Options) -> Analysis:
+    """Fit every model of a plan.
 
     Parameters
     ----------
-    spec : str, pathlib.Path or Reanalysis
-        A TOML file, a CSV, the name of a spec at hand, or a loaded spec.
-    engines : sequence of str
-        Any of ``reml``, ``exact``, ``nuts``.
-    models : sequence of str
-        Models to fit; all by default.
-    out : str or pathlib.Path, optional
-        Folder for the report, results and fits; nothing is written without it.
-    seed : int, optional
-        Replaces the spec's seed.
-    quick : bool
-        Fewer draws.
-    force : bool
-        Refit what a former run left in `out`.
-    allow_outside : bool
-        Whether a spec may name data outside its own project.
-    progress : callable, optional
-        Called with a `reanalysis.progress.Stage` when a step starts and as draws come in.
+    plan : Plan
+        Models with their data and designs.
+    options : Options
+        How to fit them.
 
     Returns
     -------
@@ -165,55 +163,18 @@ def run(
 
     Raises
     ------
-    SpecError, DataError
-        If the spec or the data are faulty; raised before anything is computed.
-    OSError
-        If `out` cannot be written; raised before anything is computed.
+    DataError
+        If what the data folder declares for the audit cannot be read; before anything is fitted.
     """
-    steps = Steps(progress)
-    planned = plan(spec, models=models, allow_outside=allow_outside)
-    unknown = [engine for engine in engines if engine not in ENGINES]
-    if unknown:
-        raise SpecError([f"unknown engine '{unknown[0]}'; engines are {', '.join(ENGINES)}."])
-    options = _Options(
-        asked=planned.asked,
-        engines=tuple(engine for engine in ENGINES if engine in engines),
-        seed=planned.asked.seed if seed is None else seed,
-        quick=quick,
-        force=force,
-        steps=steps,
-    )
-    fits = sum(len(model.engines(options.engines)) for model in planned.models.values())
-    steps.expect(fits + (out is not None))
-    if out is None:
-        return _fit_all(planned, options)
-    from reanalysis.output import OutputFolder
-
-    with OutputFolder(Path(out), tell=steps.note) as folder:
-        analysis = _fit_all(planned, replace(options, folder=folder))
-        steps.start("report", str(out))
-        folder.write(analysis)
-    return analysis
-
-
-@dataclass(frozen=True, eq=False)
-class _Options:
-    """How a run fits its models."""
-
-    asked: Reanalysis
-    engines: tuple[str, ...]
-    seed: int
-    quick: bool
-    force: bool
-    steps: Steps
-    folder: "OutputFolder | None" = None
-
-
-def _fit_all(plan: Plan, options: _Options) -> Analysis:
+    findings = audit(plan.data, plan.asked.claims)
     results: dict[str, ModelResult] = {}
     for planned in plan.models.values():
         results[planned.spec.name] = _fit_model(
-            planned, options, first=not results, with_small_study=_wants(planned, results)
+            plan.asked,
+            planned,
+            options,
+            first=not results,
+            with_small_study=_wants(planned, results),
         )
     return Analysis(
         spec=plan.asked,
@@ -222,7 +183,7 @@ def _fit_all(plan: Plan, options: _Options) -> Analysis:
         seed=options.seed,
         engines=options.engines,
         claims=ledger(plan.asked.claims, results),
-        audit=audit(plan.data, plan.asked.claims),
+        audit=findings,
         versions=_versions(),
     )
 
@@ -234,7 +195,12 @@ def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:
 
 
 def _fit_model(
-    planned: PlannedModel, options: _Options, *, first: bool, with_small_study: bool
+    asked: Reanalysis,
+    planned: PlannedModel,
+    options: Options,
+    *,
+    first: bool,
+    with_small_study: bool,
 ) -> ModelResult:
     model, design = planned.spec, planned.design
     priors = resolve_priors(design, model)
@@ -247,7 +213,7 @@ def _fit_model(
     fits: dict[str, Callable[[], FrequentistFit | Posterior]] = {
         "reml": lambda: fit_reml(design, model),
         "exact": lambda: fit_exact(design, model),
-        "nuts": lambda: _fit_nuts(planned, priors, options),
+        "nuts": lambda: _fit_nuts(asked, planned, priors, options),
     }
     for engine in planned.engines(options.engines):
         options.steps.start(engine, model.name)
@@ -258,7 +224,7 @@ def _fit_model(
     reml = cast("FrequentistFit | None", found.get("reml"))
     exact = cast("Posterior | None", found.get("exact"))
     nuts = cast("Posterior | None", found.get("nuts"))
-    published = _published(options.asked.claims, model.name, design.measure)
+    published = _published(asked.claims, model.name, design.measure)
     checks = None
     if reml is not None:
         checks = make_checks(
@@ -283,12 +249,14 @@ def _fit_model(
     )
 
 
-def _fit_nuts(planned: PlannedModel, priors: Mapping[str, Prior], options: _Options) -> Posterior:
+def _fit_nuts(
+    asked: Reanalysis, planned: PlannedModel, priors: Mapping[str, Prior], options: Options
+) -> Posterior:
     # Imported here: PyMC and nutpie take seconds, and the other engines do not need them.
     from reanalysis.nuts import SamplerSettings, fit_nuts
 
     model, design, steps = planned.spec, planned.design, options.steps
-    chosen = options.asked.sampler
+    chosen = asked.sampler
     settings = SamplerSettings(
         sampler=chosen.sampler,
         chains=chosen.chains,
@@ -301,9 +269,9 @@ def _fit_nuts(planned: PlannedModel, priors: Mapping[str, Prior], options: _Opti
         steps.draws(0, settings.chains * (settings.tune + settings.draws))
         return fit_nuts(design, model, settings=settings, seed=options.seed, progress=steps.draws)
 
-    if options.folder is None:
+    if options.keep is None:
         return compute()
-    return options.folder.fit(
+    return options.keep(
         model.name,
         {
             "data": design,
@@ -315,7 +283,6 @@ def _fit_nuts(planned: PlannedModel, priors: Mapping[str, Prior], options: _Opti
         },
         compute,
         design,
-        force=options.force,
     )
 
 

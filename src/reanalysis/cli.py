@@ -142,9 +142,9 @@ def run(
 
     SPEC is a TOML file, a CSV, or a name that `reanalysis list` shows.
     """
-    from reanalysis.analysis import ENGINES
-    from reanalysis.analysis import run as run_analysis
     from reanalysis.locate import load_source
+    from reanalysis.plan import ENGINES
+    from reanalysis.runner import run as run_analysis
     from reanalysis.terminal import answer, say, watch
 
     began = time.monotonic()

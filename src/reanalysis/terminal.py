@@ -255,7 +255,7 @@ def _gates(analysis: "Analysis") -> list[tuple[str, str]]:
         rows += [
             ("skipped", f"{engine}, {name}: {why}")
             for engine, why in result.skipped.items()
-            if engine in analysis.engines
+            if engine in analysis.engines and engine in result.spec.engines
         ]
     sampled = [r.nuts.diagnostics for r in analysis.models.values() if r.nuts]
     passed = [d for d in sampled if d is not None and d.passed]

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reanalysis.analysis import run
 from reanalysis.dataset import load_dataset
 from reanalysis.design import Design, make_design
 from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
+from reanalysis.runner import run
 from reanalysis.spec import ModelSpec, load_reanalysis
 
 ROOT = Path(__file__).parents[2]
