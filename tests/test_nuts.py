@@ -148,8 +148,9 @@ def test_a_refit_with_new_data_equals_a_fresh_compilation(
     assert same_draws(fit_nuts(design_of("kaiser2021"), MODEL), fits["kaiser2021"])
 
 
+@pytest.mark.usefixtures("fits")  # they put the compiled code on disk
 def test_the_density_is_the_same_to_the_last_bit_compiled_afresh_or_read_from_disk() -> None:
-    design, priors = design_of("kaiser2021", levels=2), MODEL.priors
+    design, priors = design_of("kaiser2021"), MODEL.priors
     model = build_model(design, MODEL, priors)
     cached = compile_model(model, ["mu"])
     with pytensor.config.change_flags(numba__cache=False):

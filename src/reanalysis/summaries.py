@@ -120,9 +120,11 @@ def summarise_draws(reported: xr.Dataset) -> pd.DataFrame:
     finite = [name for name, values in reported.items() if np.all(np.isfinite(values))]
     table = pd.DataFrame(np.nan, index=pd.Index(list(reported), name="parameter"), columns=columns)
     if finite:
-        summary = azs.summary(
-            reported[finite], kind="all", ci_prob=LEVEL, ci_kind="eti", round_to="none"
-        ).rename(
+        with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moves: NaN
+            summary = azs.summary(
+                reported[finite], kind="all", ci_prob=LEVEL, ci_kind="eti", round_to="none"
+            )
+        summary = summary.rename(
             columns={
                 "eti95_lb": "lower",
                 "eti95_ub": "upper",
