@@ -27,6 +27,7 @@ __all__ = [
     "plain",
     "readable_scale",
     "shorten",
+    "unbroken",
     "with_symbols",
 ]
 
@@ -255,6 +256,28 @@ def plain(text: object) -> str:
         if c in "\t\r\n" or (c not in BIDI_CONTROLS and unicodedata.category(c) not in ("Cc", "Cs"))
     )
     return "".join(kept)
+
+
+def unbroken(text: str) -> str:
+    r"""Return a sentence whose numbers stay with their units and signs at the end of a line.
+
+    Parameters
+    ----------
+    text : str
+        A sentence.
+
+    Returns
+    -------
+    str
+        With no-break spaces in ``95 %``, ``r = .19``, ``p < .001`` and before ``to 1``.
+
+    Examples
+    --------
+    >>> unbroken("r = .19 (95 %)") == "r\u00a0=\u00a0.19 (95\u00a0%)"
+    True
+    """
+    text = re.sub(r"(?<=\d) (?=%|to 1\b)", "\u00a0", text)
+    return re.sub(r" ([=<>]) (?=[\d.−])", "\u00a0\\1\u00a0", text)
 
 
 def shorten(text: object, length: int = 38) -> str:

@@ -52,8 +52,8 @@ def plot_comparison(
     rows = _rows(chosen)
     new = _prediction(chosen)
     height = 0.75 + 0.4 * (len(rows) + (new is not None))
-    figure, ax = canvas(ax, 4.9, height)
-    ax.set_position((0.3, 0.55 / height, 0.4, 1 - 0.65 / height))
+    figure, ax = canvas(ax, 4.6, height)
+    ax.set_position((0.3, 0.55 / height, 0.385, 1 - 0.65 / height))
     ends = [v for r in rows for v in (r.estimate, r.lower, r.upper) if v is not None]
     ends += [v for v in new or () if v is not None]
     lower, upper = min([0.0, *ends]), max([0.0, *ends])

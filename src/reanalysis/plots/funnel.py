@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reanalysis.plots.source import select
-from reanalysis.plots.style import BLUE, GREY, INK, canvas, readable_axis
+from reanalysis.plots.style import BLUE, GREY, INK, canvas, readable_axis, round_numbers
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
@@ -74,7 +74,10 @@ def plot_funnel(
         ax.axvline(found["mean"], color=BLUE, lw=1.1, ls=(0, (4, 3)))
     ax.plot(yi, sei, "o", color=BLUE, ms=5, mec="white", mew=0.6)
     ax.set_ylim(bottom, top)
-    ax.tick_params(axis="y", left=True, labelleft=True, colors=INK, labelsize=9, color=GREY)
+    ax.yaxis.set_visible(True)
+    ticks = round_numbers(0.0, bottom, at_most=6)
+    ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ax.tick_params(axis="y", colors=INK, labelsize=9, color=GREY, length=3)
     ax.set_xlabel(chosen.scale.symbol, color=INK, size=10, parse_math=False)
     ax.set_ylabel("standard error", color=INK, size=10)
     return figure

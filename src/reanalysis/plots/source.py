@@ -26,12 +26,15 @@ class Selected:
         Printed estimates on the analysis scale: ``mean``, and ``lower``, ``upper`` where printed.
     scale : Scale
         Readable scale of the measure.
+    headline : bool
+        Whether it is the report's first model.
     """
 
     name: str
     model: Mapping[str, Any]
     published: Mapping[str, Mapping[str, float]]
     scale: Scale
+    headline: bool = True
 
     @property
     def nuts_failed(self) -> bool:
@@ -101,12 +104,14 @@ def select(source: "Analysis | Mapping[str, Any]", model: str | None = None) -> 
         from reanalysis.document import to_document
 
         source = to_document(source)
-    name = next(iter(source["models"])) if model is None else model
+    first = next(iter(source["models"]))
+    name = first if model is None else model
     return Selected(
         name,
         source["models"][name],
         _published(source, name),
         readable_scale(str(source["data"]["measure"])),
+        headline=name == first,
     )
 
 

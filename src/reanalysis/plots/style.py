@@ -30,6 +30,7 @@ __all__ = [
     "canvas",
     "density_axis",
     "readable_axis",
+    "round_numbers",
     "to_svg",
 ]
 
@@ -102,9 +103,30 @@ def density_axis(ax: Axes, limits: tuple[float, float]) -> None:
         Ends of the axis.
     """
     ax.set_xlim(*limits)
-    positions = _round_numbers(*limits, at_most=6)
+    positions = round_numbers(*limits, at_most=6)
     ax.set_xticks(positions, [f"{p:g}" for p in positions])
     _quiet(ax)
+
+
+def round_numbers(lower: float, upper: float, *, at_most: int) -> NDArray[np.float64]:
+    """Return evenly spaced round numbers inside a range, for ticks.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ends of the range.
+    at_most : int
+        Largest number of intervals between them.
+
+    Returns
+    -------
+    numpy.ndarray
+        Multiples of the smallest round step that gives so few.
+    """
+    step = next((s for s in STEPS if (upper - lower) / s <= at_most), (upper - lower) / at_most)
+    first = np.ceil(lower / step - 1e-9)
+    last = np.floor(upper / step + 1e-9)
+    return np.round(np.arange(first, last + 1) * step, 10) + 0.0
 
 
 def to_svg(figure: Figure) -> str:
@@ -139,12 +161,12 @@ def to_svg(figure: Figure) -> str:
 def _ticks(scale: Scale, limits: tuple[float, float]) -> tuple[list[float], list[str]]:
     """Return tick positions on the analysis scale and their labels on the readable one."""
     grid = np.linspace(*limits, 801)
-    shown = np.array([scale.back(z) for z in grid])
+    shown = scale.measure.back(grid) if scale.measure.back else grid
     if scale.transformed and scale.back(0.0) == 1.0:  # a ratio: 0.5 and 2 are equally far from 1
         values = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
         labels = [f"{v:g}" for v in values]
     else:
-        values = list(_round_numbers(shown[0], shown[-1], at_most=TICKS_AT_MOST))
+        values = list(round_numbers(shown[0], shown[-1], at_most=TICKS_AT_MOST))
         digits = 2 if any(abs(v * 10 - round(v * 10)) > 1e-6 for v in values) else 1
         labels = [
             "0" if v == 0 else number(v, digits, leading_zero=not scale.bounded) for v in values
@@ -154,17 +176,10 @@ def _ticks(scale: Scale, limits: tuple[float, float]) -> tuple[list[float], list
     return [float(p) for p in positions], [labels[i] for i in inside]
 
 
-def _round_numbers(lower: float, upper: float, *, at_most: int) -> NDArray[np.float64]:
-    step = next((s for s in STEPS if (upper - lower) / s <= at_most), (upper - lower) / at_most)
-    first = np.ceil(lower / step - 1e-9)
-    last = np.floor(upper / step + 1e-9)
-    return np.round(np.arange(first, last + 1) * step, 10) + 0.0
-
-
 def _quiet(ax: Axes, hidden: Sequence[str] = ("left", "right", "top")) -> None:
-    """Leave only the horizontal axis, in grey."""
+    """Leave only the horizontal axis, in grey; a hidden axis also costs no time to draw."""
     ax.spines[list(hidden)].set_visible(False)
+    ax.yaxis.set_visible(False)
     ax.spines["bottom"].set_color(GREY)
     ax.patch.set_visible(False)
     ax.tick_params(axis="x", colors=INK, labelsize=9, length=3, color=GREY)
-    ax.tick_params(axis="y", left=False, labelleft=False)

@@ -206,7 +206,7 @@ def _headline(
     new = chosen.estimate("new_sample")
     if new is not None and "lower" in new:
         ends = f"{scale.value(new['lower'])} and {scale.value(new['upper'])}"
-        parts.append(f"in a new sample, expect a value between {ends}")
+        parts.append(f"95 % of new samples should lie between {ends}")
     sentence = "; ".join(parts) + "."
     return sentence[0].upper() + sentence[1:]
 
@@ -249,12 +249,12 @@ def _direction(now: int, before: int | None) -> str:
         return f"The 95 % interval lies {where}."
     if now == before:
         opening = "It holds" if now else "The uncertainty stays"
-        return f"{opening}: the 95 % interval lies {where}, as the paper's does."
+        return f"{opening}: the 95 % interval lies {where}, as the paper’s does."
     if now == 0:
         return "It becomes less certain: the 95 % interval now lies on both sides of zero."
     if before == 0:
-        return f"It becomes more certain: the 95 % interval lies {where}; the paper's did not."
-    return f"It turns around: the 95 % interval lies {where}, the paper's on the other side."
+        return f"It becomes more certain: the 95 % interval lies {where}; the paper’s did not."
+    return f"It turns around: the 95 % interval lies {where}, the paper’s on the other side."
 
 
 def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) -> str:
@@ -269,8 +269,8 @@ def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) 
     if 1 < abs(shift) <= 2:
         much = "within"
     return (
-        f"Its size is {word} than printed by {number(abs(shift), 1)} of the paper's standard "
-        f"errors, {much} what the paper's own interval allows for."
+        f"Its size is {word} than printed by {number(abs(shift), 1)} of the paper’s standard "
+        f"errors, {much} what the paper’s own interval allows for."
     )
 
 

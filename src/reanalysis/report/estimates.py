@@ -10,6 +10,7 @@ from reanalysis.report.tables import (
     Cell,
     Column,
     Table,
+    caption,
     mark,
     missing,
     numeric,
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 SOURCES = {"published": "Paper", "reml": "REML", "exact": "Bayes, exact", "nuts": "Bayes, NUTS"}
+SHORT = {"published": "Paper", "reml": "REML", "exact": "Exact", "nuts": "NUTS"}
 Z95 = 1.959964
 
 
@@ -62,7 +64,7 @@ def comparison_table(chosen: Selected) -> Table:
         cells = [_estimate(chosen, name, found[s]) if s in found else missing() for s in sources]
         rows.append((_parameter(name), *cells))
     return Table(
-        f"Estimates and 95 % intervals, {_title(chosen)}",
+        caption("Estimates and 95 % intervals", chosen),
         (Column("", numeric=False), *(Column(SOURCES[s]) for s in sources)),
         tuple(rows),
         note=_scale_note(chosen),
@@ -85,11 +87,17 @@ def differences_table(chosen: Selected) -> Table:
     sources = _sources(chosen)
     pairs = [
         (a, b)
-        for a, b in (("exact", "reml"), ("nuts", "exact"), ("reml", "published"))
+        for a, b in (
+            ("exact", "reml"),
+            ("nuts", "exact"),
+            ("reml", "published"),
+            ("exact", "published"),
+        )
         if a in sources and b in sources
     ]
     rows = []
-    for name in _parameters(chosen):
+    names = _parameters(chosen)
+    for name in names:
         found = chosen.estimates(name)
         cells = [
             numeric(number(found[s]["mean"], 4), found[s]["mean"]) if s in found else missing()
@@ -102,16 +110,15 @@ def differences_table(chosen: Selected) -> Table:
             else:
                 cells.append(missing())
         rows.append((_parameter(name), *cells))
-    heads = (*(SOURCES[s] for s in sources), *(f"{SOURCES[a]} − {SOURCES[b]}" for a, b in pairs))
+    heads = (*(SHORT[s] for s in sources), *(f"{SHORT[a]} − {SHORT[b]}" for a, b in pairs))
     label = chosen.scale.measure.label
     return Table(
-        f"Estimates on the analysis scale ({label}) and their differences, {_title(chosen)}",
+        caption(f"Estimates as {label}, and their differences", chosen),
         (Column("", numeric=False), *(Column(h) for h in heads)),
         tuple(rows),
-        note="Posterior means for the Bayesian columns; heterogeneity is a standard deviation. "
-        "The mean correlation over samples is on r in this table too."
-        if any(name == "mean_r" for name in _parameters(chosen))
-        else "Posterior means for the Bayesian columns; heterogeneity is a standard deviation.",
+        note="Posterior means for the Bayesian columns; heterogeneity is a standard deviation."
+        + (" The mean correlation over samples is an r here too." if "mean_r" in names else "")
+        + (" SE: the standard error of the printed estimate." if "published" in sources else ""),
     )
 
 
@@ -149,7 +156,7 @@ def agreement_table(chosen: Selected) -> Table | None:
         )
     heads = ("Exact", "NUTS", "Difference", "Monte-Carlo error", "Ratio")
     return Table(
-        f"Agreement of NUTS and the exact engine, {_title(chosen)}",
+        caption("Agreement of NUTS and the exact engine", chosen),
         (Column("", numeric=False), *map(Column, heads), Column("Within 4", numeric=False)),
         tuple(rows),
         note="Analysis scale. The two engines share no likelihood code. A ratio above 4 would mean "
@@ -195,7 +202,7 @@ def overview_table(models: Sequence[Selected]) -> Table:
         "Odds for an effect",
     )
     return Table(
-        "All models of this report",
+        "One row for each model",
         (Column("Model", numeric=False), *map(Column, heads)),
         tuple(rows),
         note="First row: the headline model. Bayesian numbers come from the exact engine where it "
@@ -232,7 +239,7 @@ def bayes_factor_table(chosen: Selected) -> Table | None:
             )
         )
     return Table(
-        f"Bayes factors, {_title(chosen)}",
+        caption("Bayes factors", chosen),
         (
             Column("", numeric=False),
             Column("The data favour", numeric=False),
@@ -268,9 +275,10 @@ def heterogeneity_table(chosen: Selected) -> Table | None:
         percent = name.startswith("I2")
         printed = f"{number(value, 1)} %" if percent else _statistic(name, value)
         cell = numeric(printed, value)
-        rows.append((text(name.replace("I2", "I²")), cell, text(record["formula"])))
+        formula = str(record["formula"]).replace("tau2", "τ²").replace(" - ", " − ")
+        rows.append((text(name.replace("I2", "I²")), cell, text(formula)))
     return Table(
-        f"Heterogeneity by REML, {_title(chosen)}",
+        caption("Heterogeneity by REML", chosen),
         (Column("", numeric=False), Column("Value"), Column("Formula", numeric=False)),
         tuple(rows),
         note="I² by variance ratio and I² from Q are different quantities; a printed I² must be "
@@ -292,8 +300,12 @@ def frequentist_tables(chosen: Selected) -> tuple[Table, ...]:
         In the order of the document, without the heterogeneity, which has its own place.
     """
     tables = chosen.model.get("reml", {}).get("tables", {})
-    rest = {name: rows for name, rows in tables.items() if name != "heterogeneity"}
-    return record_tables(f"REML, {_title(chosen)}", rest)
+    rest = {
+        name: [{k: v for k, v in row.items() if k != "level"} for row in rows]
+        for name, rows in tables.items()
+        if name != "heterogeneity"
+    }
+    return record_tables(caption("REML", chosen), rest)
 
 
 def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) -> Table | None:
@@ -329,7 +341,8 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
         rows.append(tuple(cells))
     heads = ["What the paper says", "Printed", "REML here", "Bayesian here"]
     heads += ["Verdict"] if judged else []
-    return Table("Claims of the paper", tuple(Column(h, numeric=False) for h in heads), tuple(rows))
+    columns = tuple(Column(h, numeric=False) for h in heads)
+    return Table("Printed, and recomputed here", columns, tuple(rows))
 
 
 def _sources(chosen: Selected) -> list[str]:
@@ -368,12 +381,11 @@ def _estimate(chosen: Selected, name: str, e: Mapping[str, Any]) -> Cell:
         on_r = e.get("scale") == "r"
         printed = lambda x: number(x, 3, leading_zero=not on_r)  # noqa: E731
         zero = name.startswith("tau")
-    value = printed(show(e["mean"]))
-    if zero and e["mean"] == 0:
-        value = "0 (boundary)"
+    value = "0 (boundary)" if zero and e["mean"] == 0 else printed(show(e["mean"]))
     note = ""
     if "lower" in e and "upper" in e:
-        note = f"{printed(show(e['lower']))} to {printed(show(e['upper']))}"
+        lower = "0" if zero and e["lower"] == 0 else printed(show(e["lower"]))
+        note = f"{lower} to {printed(show(e['upper']))}"
     return numeric(value, e["mean"], note)
 
 
@@ -399,7 +411,7 @@ def _in_se(gap: float, reference: Mapping[str, Any], source: str) -> str:
     if source != "published" or "lower" not in reference or "upper" not in reference:
         return ""
     se = (reference["upper"] - reference["lower"]) / (2 * Z95)
-    return f"{number(gap / se, 2)} of the paper's SE"
+    return f"{number(gap / se, 2)} SE"
 
 
 def _statistic(name: str, value: float) -> str:
@@ -477,7 +489,3 @@ def _with_interval(chosen: Selected, parameter: str, e: Mapping[str, Any]) -> st
     cell = _estimate(chosen, parameter, e)
     symbol = chosen.scale.symbol if is_mean(parameter) else _quantity(parameter)
     return f"{symbol} = {cell.text}" + (f" ({cell.note})" if cell.note else "")
-
-
-def _title(chosen: Selected) -> str:
-    return plain(chosen.model.get("title", chosen.name))

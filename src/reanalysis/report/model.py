@@ -10,6 +10,7 @@ from reanalysis.report.tables import (
     Cell,
     Column,
     Table,
+    caption,
     mark,
     missing,
     numeric,
@@ -87,7 +88,7 @@ def effects_table(chosen: Selected) -> Table:
         rows.append(tuple(cells))
     note = "“Mean of”: how many effects a row averages. " if averaged else ""
     return Table(
-        f"Effects in the model, {plain(chosen.model.get('title', chosen.name))}",
+        caption("Effects in the model", chosen),
         tuple(columns),
         tuple(rows),
         sortable=True,
@@ -158,7 +159,7 @@ def priors_table(chosen: Selected, measure: str) -> Table | None:
     rows = [
         (
             text(parameter_name(row["parameter"]), parameter_symbol(row["parameter"])),
-            text(row["prior"].replace("_", "-")),
+            _prior(row),
             text(_prior_in_words(row, measure)),
             text(row.get("rationale", "") or "None given."),
         )
@@ -168,7 +169,7 @@ def priors_table(chosen: Selected, measure: str) -> Table | None:
         return None
     heads = ("", "Prior", "What it says", "Why")
     return Table(
-        f"Priors, {plain(chosen.model.get('title', chosen.name))}",
+        caption("Priors, and why", chosen),
         tuple(Column(h, numeric=False) for h in heads),
         tuple(rows),
     )
@@ -209,7 +210,7 @@ def gate_table(chosen: Selected) -> Table | None:
     ]
     sampler = found.get("sampler", {})
     return Table(
-        f"Convergence gate of NUTS, {plain(chosen.model.get('title', chosen.name))}",
+        caption("Convergence gate of NUTS", chosen),
         (
             Column("", numeric=False),
             Column("Found"),
@@ -247,7 +248,7 @@ def convergence_table(chosen: Selected) -> Table | None:
         rows.append(tuple(cells))
     heads = ("R̂", "ESS bulk", "ESS tail", "Monte-Carlo error of the mean")
     return Table(
-        f"Convergence by quantity, {plain(chosen.model.get('title', chosen.name))}",
+        caption("Convergence by quantity", chosen),
         (Column("", numeric=False), *map(Column, heads)),
         tuple(rows),
     )
@@ -269,16 +270,23 @@ def audit_table(findings: list[Mapping[str, Any]]) -> Table:
     return record_table("Contradictions in the source", findings)
 
 
+def _prior(row: Mapping[str, Any]) -> Cell:
+    settings = ", ".join(f"{name} = {plain_number(v)}" for name, v in row["parameters"].items())
+    return text(row["family"].replace("_", "-"), settings)
+
+
 def _prior_in_words(row: Mapping[str, Any], measure: str) -> str:
+    """Say what a prior holds to be plausible, from its quantiles at 2.5, 50 and 97.5 %."""
     low, middle, high = row["quantiles"]
-    says = (
-        f"95 % between {number(low, 2)} and {number(high, 2)}, half of it below {number(middle, 2)}"
-    )
     scale = readable_scale(measure)
+    if abs(low + high) < 1e-9 * high:
+        says = f"Centred on 0; 95 % within ±{number(high, 2)}"
+    else:
+        says = f"Half of it below {number(middle, 2)}; 95 % between {number(low, 2)} and "
+        says += number(high, 2)
     if is_mean(row["parameter"]) and scale.transformed:
-        ends = f"{scale.value(low)} and {scale.value(high)}"
-        says += f"; as {scale.symbol}, 95 % between {ends}"
-    return says + "."
+        says += f"; as {scale.symbol}, from {scale.interval(low, high)}"
+    return f"{says}."
 
 
 def _text_or_number(value: object) -> Cell:

@@ -14,8 +14,8 @@ from reanalysis.report import estimates, model
 from reanalysis.report.answer import make_answer, make_status, usable
 from reanalysis.report.downloads import make_downloads
 from reanalysis.report.figures import make_image
-from reanalysis.report.tables import record_tables
-from reanalysis.wording import plain, with_symbols
+from reanalysis.report.tables import plain_number, record_tables
+from reanalysis.wording import plain, unbroken, with_symbols
 
 __all__ = ["make_page"]
 
@@ -60,7 +60,7 @@ def make_page(document: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["plain"] = plain
+    environment.filters |= {"plain": plain, "unbroken": unbroken, "signed": plain_number}
     return environment.get_template("report.html").render(
         document=document,
         title=plain(document["title"]) or plain(document.get("name", "Reanalysis")),

@@ -4,23 +4,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reanalysis.wording import number, p_value, plain
+from reanalysis.plots.source import Selected
+from reanalysis.wording import number, p_value, parameter_name, plain, with_symbols
 
 __all__ = [
     "Cell",
     "Column",
     "Table",
+    "caption",
     "mark",
     "missing",
     "numeric",
+    "plain_number",
     "record_table",
     "record_tables",
     "text",
 ]
 
 # Columns of other modules' records whose values cannot exceed 1.
+NAMING = ("parameter", "component", "target")  # columns whose cells name a parameter
 PROBABILITIES = ("p", "p_mixture", "probability")
 HEADINGS = {
+    "p": "p",
     "df": "df",
     "se": "SE",
     "sd": "SD",
@@ -104,6 +109,37 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
     note: str = ""
+
+    @property
+    def widths(self) -> tuple[str, ...]:
+        """How much room each column's text wants: ``short``, ``medium`` or ``long``."""
+        if not self.rows:
+            return tuple("short" for _ in self.columns)
+        lengths = [max(len(row[i].text) for row in self.rows) for i in range(len(self.columns))]
+        return tuple(
+            "num" if c.numeric else "short" if n <= 16 else "medium" if n <= 60 else "long"
+            for c, n in zip(self.columns, lengths, strict=True)
+        )
+
+
+def caption(words: str, chosen: Selected) -> str:
+    """Return a caption that is unique on the page.
+
+    Parameters
+    ----------
+    words : str
+        What the table shows.
+    chosen : Selected
+        The model it belongs to.
+
+    Returns
+    -------
+    str
+        With the model's title, unless it is the headline model.
+    """
+    if chosen.headline:
+        return words
+    return f"{words} ({plain(chosen.model.get('title', chosen.name))})"
 
 
 def text(value: object, note: str = "") -> Cell:
@@ -217,7 +253,7 @@ def record_tables(title: str, value: object) -> tuple[Table, ...]:
     tables = [record_table(title, single)] if single else []
     for key, part in value.items():
         if not _is_single(part):
-            tables += record_tables(f"{title}: {_heading(str(key))}", part)
+            tables += record_tables(f"{title}: {_heading(str(key)).lower()}", part)
     return tuple(tables)
 
 
@@ -238,9 +274,11 @@ def plain_number(value: float) -> str:
 
 
 def _cell(name: str, value: Any) -> Cell:
+    if name in NAMING and isinstance(value, str):
+        return text(parameter_name(value))
     if not _is_number(value):
         joined = "; ".join(map(str, value)) if isinstance(value, list) else value
-        return mark(value) if isinstance(value, bool) else text(joined)
+        return mark(value) if isinstance(value, bool) else text(with_symbols(str(joined)))
     if name in PROBABILITIES:
         return numeric(p_value(value).removeprefix("= "), value)
     if isinstance(value, int) or float(value).is_integer() or abs(value) >= 1000:
@@ -249,7 +287,8 @@ def _cell(name: str, value: Any) -> Cell:
 
 
 def _heading(name: str) -> str:
-    return HEADINGS.get(name, plain(name).replace("_", " "))
+    words = plain(name).replace("_", " ")
+    return HEADINGS.get(name, words[:1].upper() + words[1:])
 
 
 def _is_number(value: object) -> bool:
