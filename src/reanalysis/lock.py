@@ -34,7 +34,7 @@ class FolderLock:
         self._path = folder / NAME
         self._handle = self._open()
         owner = self._owner()
-        if owner is not None and owner.get("host") != platform.node():
+        if owner is not None and owner["host"] != platform.node():
             # A kernel lock need not reach across machines; only the file tells.
             os.close(self._handle)
             raise self._refusal(owner)
@@ -66,7 +66,9 @@ class FolderLock:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
         except (ValueError, FileNotFoundError):
             return None
-        return entries if isinstance(entries, dict) else None
+        if isinstance(entries, dict) and entries.keys() >= {"pid", "host", "started"}:
+            return entries
+        return None
 
     def _sign(self) -> None:
         entries = {
@@ -80,7 +82,7 @@ class FolderLock:
     def _refusal(self, owner: dict[str, str] | None) -> OSError:
         who = (
             "process {pid} on {host} since {started}".format_map(owner)
-            if owner and owner.keys() >= {"pid", "host", "started"}
+            if owner is not None
             else "another run"
         )
         return OSError(
