@@ -7,6 +7,7 @@ from scipy import integrate, special, stats
 from reanalysis.selection import (
     Bins,
     SelectionData,
+    likelihood,
     log_likelihood,
     log_normaliser,
     simulate_selection,
@@ -309,3 +310,29 @@ def test_the_likelihood_peaks_at_the_truth_of_its_own_simulator(mechanism):
     )[0, 0]
     information = -(value[::2] + value[1::2] - 2 * at_truth) / step**2
     assert np.all(np.abs(score) < 4 * np.sqrt(information))
+
+
+def test_thin_takes_weights_as_probabilities():
+    data = several_samples(np.random.default_rng(9), mechanism="thin")
+    with pytest.raises(ValueError, match="at most 1"):
+        log_likelihood(data, np.zeros((1, data.k)), [0.1], [0.1], [[1.0, 1.2, 0.5]])
+
+
+def test_weights_of_zero_are_refused_with_a_remedy():
+    data = several_samples(np.random.default_rng(9))
+    with pytest.raises(ValueError, match="take a small one such as 1e-6"):
+        log_likelihood(data, np.zeros((1, data.k)), [0.1], [0.1], [[1.0, 0.5, 0.0]])
+
+
+def test_doubling_the_nodes_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(10)
+    omega = np.array([[1.0, 0.5, 0.2], [1.0, 0.05, 0.001]])
+    tau = np.array([0.0, 0.05, 0.2, 0.5])
+    for mechanism in MECHANISMS:
+        data = several_samples(rng, mechanism=mechanism)
+        args = (np.full((4, data.k), 0.1), tau, tau[::-1], omega)
+        before = log_likelihood(data, *args)
+        with monkeypatch.context() as patch:
+            ladder = tuple(2 * nodes for nodes in likelihood.LADDER)
+            patch.setattr(likelihood, "LADDER", ladder)
+            assert log_likelihood(data, *args) == pytest.approx(before, abs=1e-8)

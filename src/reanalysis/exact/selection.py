@@ -141,7 +141,7 @@ def fit_exact_selection(
         engine="exact",
         estimates=estimates,
         log_marginal_likelihood=check.quadrature,
-        log_marginal_likelihood_error=max(abs(check.refinement), 0.0),
+        log_marginal_likelihood_error=abs(check.refinement),
         densities=curves,
         mechanism=spec.mechanism,
         check=check,

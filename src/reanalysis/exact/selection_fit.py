@@ -22,21 +22,24 @@ Vector = NDArray[np.float64]
 
 # Nodes per axis, from the first grid to the last.
 ORDERS: Mapping[str, tuple[int, ...]] = {
-    "beta": (12, 17, 24, 36, 54),
-    "tau": (8, 11, 16, 23, 34),
-    "angle": (5, 7, 10, 14, 20),
-    "bias": (22, 32, 46, 66, 96),
+    "beta": (12, 15, 20, 28, 40, 56),
+    "tau": (8, 10, 13, 18, 25, 36),
+    "angle": (5, 6, 8, 11, 16, 22),
+    "bias": (22, 28, 36, 48, 66, 90),
 }
 OMEGA_ORDERS: Mapping[int, tuple[int, ...]] = {
-    1: (7, 10, 14, 20, 30),
-    2: (6, 8, 11, 16, 22),
-    3: (5, 7, 9, 12, 16),
+    1: (7, 9, 12, 17, 24, 34),
+    2: (6, 7, 9, 12, 17, 24),
+    3: (5, 6, 8, 10, 13, 17),
 }
+LEVELS = 6
 MOST_WEIGHTS = 3  # free weights on a tensor grid
 MOST_COEFFICIENTS = 2
 LARGEST_TABLE = 30_000_000
-EVIDENCE_TOLERANCE = 2e-3  # nats on refining the grid; the finer grid is better than that
-MEAN_TOLERANCE = 5e-3  # posterior standard deviations, likewise
+# On refining the grid; the finer of two is better than their difference by an order of magnitude.
+EVIDENCE_TOLERANCE = 5e-3  # nats
+CLOSED_TOLERANCE = 1e-3  # where nothing is integrated within samples, which is cheap
+MEAN_TOLERANCE = 1e-2  # posterior standard deviations
 DROP = 14.0  # nats below the peak that the box holds
 EDGE = -9.0  # nats below the peak that an artificial edge must be
 MOST_PARETO_K = 0.7
@@ -167,8 +170,7 @@ def _compare(coarse: SelectionGrid, fine: SelectionGrid, sample: ImportanceSampl
 
 def _sample(target: Target, rng: np.random.Generator, times: int) -> ImportanceSample:
     start, scale = _start(target)
-    closed_form = target.data.mechanism == "none" or not target.data.multiple.widths
-    size = times * (384 if closed_form else 256)
+    size = times * (384 if _closed_form(target) else 256)
     for attempt in range(3):
         sample = sample_importance(target, start, scale, rng, size=size * 4**attempt)
         if sample.pareto_k <= MOST_PARETO_K and sample.standard_error < MOST_STANDARD_ERROR:
@@ -177,6 +179,11 @@ def _sample(target: Target, rng: np.random.Generator, times: int) -> ImportanceS
         f"importance sampling of the selection model failed: Pareto k {sample.pareto_k:.2f}, "
         f"standard error {sample.standard_error:.3f} of the log marginal likelihood"
     )
+
+
+def _closed_form(target: Target) -> bool:
+    data = target.data
+    return data.mechanism == "none" or (data.mechanism != "replace" and not data.multiple.widths)
 
 
 def _start(target: Target) -> tuple[Vector, Vector]:
@@ -203,7 +210,8 @@ def _refine(target: Target, sample: ImportanceSample) -> tuple[SelectionGrid, Se
     keep = sample.log_density > sample.log_density.max() - DROP
     coarse = _first_grid(target, Box.around(target, sample.points, sample.weights, keep))
     gap = moved = np.inf
-    for level in range(1, 5 if target.bias_prior is None else 3):
+    tolerance = CLOSED_TOLERANCE if _closed_form(target) else EVIDENCE_TOLERANCE
+    for level in range(_first_level(target) + 1, LEVELS):
         orders = _orders(target, level)
         if np.prod(orders) > LARGEST_TABLE:
             break
@@ -211,7 +219,7 @@ def _refine(target: Target, sample: ImportanceSample) -> tuple[SelectionGrid, Se
         gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
         mean, sd = fine.moments()
         moved = float(np.max(np.abs(mean - coarse.moments()[0]) / sd))
-        if gap < EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE:
+        if gap < tolerance and moved < MEAN_TOLERANCE:
             return coarse, fine
         coarse = fine
     raise EngineError(
@@ -223,7 +231,7 @@ def _refine(target: Target, sample: ImportanceSample) -> tuple[SelectionGrid, Se
 def _first_grid(target: Target, box: Box) -> SelectionGrid:
     """Return a coarse grid, its box widened until nothing is cut off."""
     for _ in range(12):
-        grid = evaluate_selection_grid(target, box, _orders(target, 0))
+        grid = evaluate_selection_grid(target, box, _orders(target, _first_level(target)))
         cut = grid.edges > EDGE
         if not cut.any():
             return grid
@@ -234,14 +242,18 @@ def _first_grid(target: Target, box: Box) -> SelectionGrid:
     )
 
 
-def _orders(target: Target, level: int) -> list[int]:
-    layout = target.layout
+def _first_level(target: Target) -> int:
+    """Return where to start in the table of orders: higher where likelihoods are cheap."""
     if target.bias_prior is not None:
-        # The mean is narrow given the bias coefficient, and these likelihoods are cheap.
-        level = min(level + (1 if target.problem.heterogeneity == "both" else 2), 4)
-    taus = layout["tau"].stop - layout["tau"].start
+        # The mean is narrow given the bias coefficient, so its axis needs more nodes.
+        return 2 if target.problem.heterogeneity == "both" else 3
+    return int(_closed_form(target))
+
+
+def _orders(target: Target, level: int) -> list[int]:
+    taus = target.layout["tau"]
     free = target.weights.dimension
     orders = [ORDERS["beta"][level]] * len(target.problem.columns)
-    orders += [ORDERS["tau"][level], ORDERS["angle"][level]][:taus]
+    orders += [ORDERS["tau"][level], ORDERS["angle"][level]][: taus.stop - taus.start]
     orders += [ORDERS["bias"][level]] * (target.bias_prior is not None)
     return orders + ([OMEGA_ORDERS[free][level]] * free if free else [])

@@ -144,7 +144,7 @@ def summarise_predictions(
         ``tanh(theta)``, ``theta ~ N(mu, tau**2)``.
     """
     cells, before = _cells(fine), _cells(coarse)
-    keep = cells[4] > 1e-9 * cells[4].max()
+    keep = np.abs(cells[4]) > 1e-9 * cells[4].max()
     mu, width, between, total, weight = (column[keep] for column in cells)
     weight = weight / weight.sum()
     moved = abs(float(weight @ mu - before[4] @ before[0]))
@@ -199,7 +199,8 @@ def _cells(grid: SelectionGrid) -> tuple[Vector, Vector, Vector, Vector, Vector]
     integral, _ = Cumulative.of(grid.rules[0], (float(low), float(high)), table).at(
         np.repeat(edges[:, None], table.shape[1], axis=1)
     )
-    mass = np.maximum(np.diff(integral, axis=0), 0.0)
+    # Not clipped at zero: the interpolant's small negative parts cancel its excess elsewhere.
+    mass = np.diff(integral, axis=0)
     beta = grid.box.beta(edges[:, None])[:, 0]
     middle = grid.box.beta((edges[1:, None] + edges[:-1, None]) / 2)
     base = np.zeros((table.shape[1], target.layout["omega"].start))

@@ -20,6 +20,7 @@ __all__ = ["Factor", "Points", "log_marginal", "mechanism_factors"]
 
 Vector = NDArray[np.float64]
 
+IMPOSSIBLE = 1e-300
 UNREPORTED_REACH = 13.0  # unreported effects can pull the integrand that far from the centre
 
 
@@ -58,6 +59,8 @@ class Points:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {shape}")
         if np.any(self.between < 0) or np.any(self.within < 0):
             raise ValueError("standard deviations must not be negative")
+        if self.data.mechanism == "thin" and np.any(self.omega > 1):
+            raise ValueError("under 'thin' weights are probabilities of being reported, at most 1")
         if not np.all(self.omega > 0):
             raise ValueError("weights must be positive; take a small one such as 1e-6 for none")
 
@@ -177,14 +180,13 @@ def _normalisers(data: SelectionData, seen: "_Seen") -> list[Factor]:
     def single(points: Points, layout: Layout, count: int) -> Vector:
         effects = np.zeros((len(points.eta), len(layout.clusters), 1))
         s2 = points.row_variance + points.between[:, None] ** 2
-        return seen(_Rows(points, layout, effects, s2))[:, :, 0]
+        return seen(_Rows(points, layout, effects, s2), np.ones(1))
 
     def several(points: Points, layout: Layout, count: int) -> Vector:
         nodes, weights = normal_nodes(count, half_width(_floor(points, layout)))
         effects = points.between[:, None, None] * nodes
         effects = np.repeat(effects, len(layout.clusters), axis=1)
-        rows = _Rows(points, layout, effects, points.row_variance)
-        return np.einsum("n,scnr->scr", weights, seen(rows))
+        return seen(_Rows(points, layout, effects, points.row_variance), weights)
 
     return [
         Factor(data.single, single, divides=True, integrates=False),
@@ -197,8 +199,8 @@ def _replaced(points: Points, layout: Layout, count: int) -> Vector:
     # 1 / prod A_k grows to omega_min**-K in the tail, which moves the integrand outwards.
     reach = half_width(_floor(points, layout))
     effects, weights = _posterior_nodes(points, layout, count, reach)
-    seen = _all_survive(_Rows(points, layout, effects, points.row_variance))
-    return np.einsum("n,scnr->scr", weights, 1 / seen)
+    survival = _Rows(points, layout, effects, points.row_variance).survival()
+    return np.einsum("n,scnr->scr", weights, 1 / layout.product(survival))
 
 
 def _unreported(points: Points, layout: Layout, count: int) -> Vector:
@@ -206,7 +208,11 @@ def _unreported(points: Points, layout: Layout, count: int) -> Vector:
     effects, weights = _posterior_nodes(points, layout, count, UNREPORTED_REACH)
     rows = _Rows(points, layout, effects, points.row_variance)
     missing = points.data.missing[layout.clusters][:, None, None]
-    return np.einsum("n,scnr->scr", weights, (1 - _typical_survival(rows)) ** missing)
+    location, sd, cutoffs = _typical(rows)
+    # Summed over the bins missed, not 1 - A: far out that would be rounding error. It is zero if
+    # all weights are 1: then nothing measured can be missing.
+    failure = points.mix(_missed(points, location, sd, cutoffs)) ** missing
+    return np.maximum(np.einsum("n,scnr->scr", weights, failure), IMPOSSIBLE)
 
 
 def _floor(points: Points, layout: Layout) -> float:
@@ -238,7 +244,8 @@ class _Rows:
         )
 
 
-_Seen = Callable[[_Rows], Vector]
+# Rows at nodes and the weights of the nodes to the probability that each sample is seen.
+_Seen = Callable[[_Rows, Vector], Vector]
 
 
 def _reached(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Vector:
@@ -251,16 +258,28 @@ def _reached(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> V
     return above
 
 
-def _all_survive(rows: _Rows) -> Vector:
-    return rows.layout.product(rows.survival())
+def _missed(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Vector:
+    """P(bin > b), the complement of `_reached` without cancellation."""
+    cutoffs, location, sd = cutoffs[:, None, :], location[..., None], sd[..., None]
+    if not points.data.bins.two_sided:
+        return special.ndtr((cutoffs - location) / sd)
+    location = np.abs(location)
+    return special.ndtr((cutoffs - location) / sd) - special.ndtr((-cutoffs - location) / sd)
 
 
-def _best_survives(rows: _Rows) -> Vector:
+def _all_survive(rows: _Rows, weights: Vector) -> Vector:
+    return np.einsum("n,scnr->scr", weights, rows.layout.product(rows.survival()))
+
+
+def _best_survives(rows: _Rows, weights: Vector) -> Vector:
     reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
-    return rows.points.last + rows.points.mix(1 - rows.layout.product(1 - reached))
+    any_reaches = 1 - rows.layout.product(1 - reached)
+    # Linear in the weights of the bins, so the nodes can be summed first.
+    expected = np.einsum("n,scnb->scb", weights, any_reaches)[:, :, None, :]
+    return (rows.points.last + rows.points.mix(expected))[:, :, 0]
 
 
-def _any_survives(rows: _Rows) -> Vector:
+def _any_survives(rows: _Rows, weights: Vector) -> Vector:
     # seen = A_1 + (1 - A_1) A_2 + ...: every term is positive, so nothing cancels.
     survival = rows.survival()
     first, *others = rows.layout.slices()
@@ -271,17 +290,17 @@ def _any_survives(rows: _Rows) -> Vector:
         unseen[:, :width] *= 1 - survival[:, part]
     missing = rows.points.data.missing[rows.layout.clusters][:, None, None]
     if np.any(missing):
-        typical = np.minimum(_typical_survival(rows), 1 - 1e-16)
+        typical = rows.points.last + rows.points.mix(_reached(rows.points, *_typical(rows)))
+        typical = np.minimum(typical, 1 - 1e-16)
         seen -= unseen * np.expm1(missing * np.log1p(-typical))
-    return seen
+    return np.einsum("n,scnr->scr", weights, seen)
 
 
-def _typical_survival(rows: _Rows) -> Vector:
-    """``A(u)`` of an unreported effect, which has the mean eta, v and cut-offs of its sample."""
+def _typical(rows: _Rows) -> tuple[Vector, Vector, Vector]:
+    """Return mean, sd and cut-offs of an unreported effect: those of its sample, averaged."""
     points, data, clusters = rows.points, rows.points.data, rows.layout.clusters
     eta = np.add.reduceat(points.eta, data.starts, axis=1) / data.sizes
     vi = (np.add.reduceat(data.vi, data.starts) / data.sizes)[clusters]
     cutoffs = (np.add.reduceat(data.cutoffs, data.starts) / data.sizes[:, None])[clusters]
     location = eta[:, clusters, None] + rows.effects
-    sd = np.sqrt(vi[:, None] + points.within[:, None, None] ** 2)
-    return points.last + points.mix(_reached(points, location, sd, cutoffs))
+    return location, np.sqrt(vi[:, None] + points.within[:, None, None] ** 2), cutoffs

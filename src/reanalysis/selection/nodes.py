@@ -14,7 +14,7 @@ __all__ = ["LADDER", "half_width", "normal_nodes", "trapezoid_nodes"]
 Vector = NDArray[np.float64]
 
 # Tried in turn until doubling the number changes the result by less than the tolerance.
-LADDER = (6, 9, 13, 18, 26, 40, 64, 100, 160, 260, 420, 700, 1200)
+LADDER = (6, 9, 13, 18, 26, 40, 64, 100, 160, 260, 420, 700, 1200, 2000)
 HERMITE_MOST = 20
 HALF_WIDTH = 7.5  # standard deviations; a normal leaves 6e-14 outside
 

@@ -94,12 +94,15 @@ def simulate_selection(
     Raises
     ------
     ValueError
-        If after many redraws a sample still has not passed.
+        If `omega` does not have one weight per bin, or if after many redraws a sample still has
+        not passed.
     """
     bins = bins or Bins()
     eta, vi = np.asarray(eta, dtype=float), np.asarray(vi, dtype=float)
     cluster, omega = np.asarray(cluster, dtype=np.intp), np.asarray(omega, dtype=float)
     averaged = np.ones(len(eta)) if n_averaged is None else np.asarray(n_averaged, dtype=float)
+    if omega.shape != (bins.count,):
+        raise ValueError(f"omega has {omega.size} weights for {bins.count} bins of p-values")
     sei, sd = np.sqrt(vi), np.sqrt(vi + tau_within**2 / averaged)
     sizes = np.bincount(cluster)
     starts = np.flatnonzero(np.r_[True, np.diff(cluster) > 0])
