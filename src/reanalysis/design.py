@@ -13,7 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.dataset import Dataset
-from reanalysis.moderators import moderator_columns
+from reanalysis.moderators import (
+    COMMON_SCALE,
+    ModeratorTerm,
+    coefficient_priors,
+    moderator_columns,
+    prior_names,
+)
 from reanalysis.priors import Prior
 from reanalysis.spec import ModelSpec, SpecError
 
@@ -62,6 +68,12 @@ class Design:
         Position of each row in the data table (0-based).
     dropped : tuple of str
         Rows left out because a moderator is missing, in words.
+    terms : tuple of ModeratorTerm
+        What the columns of `X` mean: how levels are coded, where numbers are zero.
+    moderators : mapping of str to numpy.ndarray of shape (k,)
+        The moderators as they are in the table: numbers, or levels as text.
+    notes : tuple of str
+        How the moderators enter and what is odd about them, in sentences.
     """
 
     yi: Vector
@@ -80,6 +92,9 @@ class Design:
     factors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     dropped: tuple[str, ...] = ()
+    terms: tuple[ModeratorTerm, ...] = ()
+    moderators: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and values, and freeze the arrays."""
@@ -197,9 +212,12 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
         n_averaged=averaged.copy(),
         n_measured=measured,
         ni=effects["ni"].to_numpy(float).copy() if effects["ni"].notna().all() else None,
-        factors=moderators.factors,
+        factors={term.name: term.columns for term in moderators.terms},
         rows=np.flatnonzero(keep)[order],
         dropped=moderators.dropped,
+        terms=moderators.terms,
+        moderators={name: v[keep][order] for name, v in moderators.values.items()},
+        notes=moderators.notes,
     )
     if design.levels == 3 and not several:
         raise SpecError(
@@ -225,8 +243,9 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
     Returns
     -------
     mapping of str to Prior
-        Each coefficient; ``tau_between`` and ``tau_within``, or ``tau`` and ``between_share``;
-        ``sampling_correlation`` where that is a prior; ``omega``, ``pet`` or ``peese`` as stated.
+        Each coefficient, and ``beta_scale`` where moderators share one; ``tau_between`` and
+        ``tau_within``, or ``tau`` and ``between_share``; ``sampling_correlation`` where that is a
+        prior; ``omega``, ``pet`` or ``peese`` as stated.
 
     Raises
     ------
@@ -237,7 +256,7 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
     given = dict(model.priors)
     taus = ("tau_between", "tau_within") if design.levels == 3 else ("tau_between",)
     known = [*design.coefficients, "mu", *taus, "tau"]
-    known += ["beta"] if design.p > 1 else []
+    known += prior_names(design.terms) if design.terms else ["beta"] if design.p > 1 else []
     known += ["between_share"] if design.levels == 3 else []
     extra = {"pet": ("pet",), "peese": ("peese",), "none": ()}.get(model.mechanism, ("omega",))
     known = list(dict.fromkeys([*known, *extra]))
@@ -270,17 +289,15 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
             )
         if name == "between_share" and (lower < 0 or upper > 1):
             problems.append(f"{where}: 'between_share' lies in [0, 1]; use a beta prior.")
+    if COMMON_SCALE in given and model.mechanism != "none":
+        problems.append(
+            f"{where} sets '{COMMON_SCALE}', which the selection models do not have; delete it, "
+            'or set mechanism = "none".'
+        )
     if problems:
         raise SpecError(problems)
     defaults = _default_priors(design, model)
-    chosen: dict[str, Prior] = {}
-    for name in design.coefficients:
-        intercept = name in ("mu", "beta[intercept]")
-        options = [given.get(name), given.get("mu" if intercept else "beta")]
-        chosen[name] = next(
-            (prior for prior in options if prior is not None),
-            defaults["mu" if intercept else "beta"],
-        )
+    chosen = coefficient_priors(design.coefficients, design.terms, given, defaults, where)
     if design.levels == 2:
         chosen["tau_between"] = given.get("tau_between") or given.get("tau") or defaults["tau"]
     elif separate:

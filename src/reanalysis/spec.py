@@ -104,6 +104,15 @@ def _moderators(value: object) -> object:
     raise ValueError("must be a list of column names, or a formula in quotes")
 
 
+def _centring(value: object) -> Mapping[str, float | str]:
+    if not isinstance(value, Mapping):
+        raise ValueError('must be a table such as { year = 2000, age = "mean" }')
+    for name, centre in value.items():
+        if centre != "mean" and not _is_number(centre):
+            raise ValueError(f"'{name}' must be a number or \"mean\", not {_short(centre)}")
+    return dict(value)
+
+
 def _steps(value: object) -> tuple[float, ...]:
     if not isinstance(value, (list, tuple)) or not value:
         raise ValueError("must be a list of p-values such as [0.025, 0.5]")
@@ -211,6 +220,12 @@ class ModelSpec:
         Columns, or a formula.
     reference : mapping
         Reference level per factor; sum-to-zero contrasts without one.
+    centring : mapping
+        Value of a moderator that holds numbers at which it is zero in the model, or ``mean``
+        (of the samples), which is the default.
+    decompose : bool
+        Whether a moderator that varies within samples is split into the samples' means and the
+        deviations from them.
     sampling_correlation : float or Prior
         Correlation of sampling errors within a sample.
     mechanism, steps : str, tuple of float
@@ -232,6 +247,10 @@ class ModelSpec:
     levels: Literal["auto", 2, 3] = "auto"
     moderators: Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)] = ()
     reference: Mapping[str, str] = field(default_factory=dict)
+    centring: Annotated[Mapping[str, float | str], BeforeValidator(_centring)] = field(
+        default_factory=dict
+    )
+    decompose: Annotated[bool, Field(strict=True)] = True
     sampling_correlation: Annotated[float | Prior, BeforeValidator(_correlation)] = 0.0
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
     steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
