@@ -6,6 +6,7 @@ is that of `reanalysis.builders.hierarchical`, here in NumPy.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,41 +19,6 @@ Vector = NDArray[np.float64]
 
 LOG_2PI = float(np.log(2 * np.pi))
 CHUNK = 2**20  # numbers per work array, so that 5 000 effects need megabytes and not gigabytes
-
-
-class _Sums:
-    """Row variances, residuals and sums by sample, for one chunk of draws."""
-
-    def __init__(self, blocks: Blocks, parameters: Mapping[str, Vector]) -> None:
-        def column(name: str) -> Vector:
-            return parameters[name][:, None] if name in parameters else np.zeros((1, 1))
-
-        self.rho = column("sampling_correlation")
-        self.tau2 = column("tau_between") ** 2
-        self.noise = (1 - self.rho) * blocks.vi
-        self.spread = column("tau_within") ** 2 * blocks.within
-        self.variance = self.noise + self.spread
-        self.shared = np.sqrt(blocks.vi)
-        self.residual = blocks.yi - parameters["beta"] @ blocks.X.T
-
-        def by_sample(rows: Vector) -> Vector:
-            return np.add.reduceat(rows, blocks.starts, axis=1)
-
-        self.by_sample = by_sample
-        weighted = blocks.loading / self.variance
-        A = by_sample(weighted * blocks.loading)
-        B = by_sample(weighted * self.shared)
-        C = by_sample(blocks.vi / self.variance)
-        R = by_sample(weighted * self.residual)
-        S = by_sample(self.shared * self.residual / self.variance)
-        self.determinant = (1 + self.tau2 * A) * (1 + self.rho * C) - self.tau2 * self.rho * B**2
-        # Conditional covariance of (u, g) and its product with (R, S), the conditional mean.
-        self.var_u = self.tau2 * (1 + self.rho * C) / self.determinant
-        self.cov_ug = -self.tau2 * self.rho * B / self.determinant
-        self.var_g = self.rho * (1 + self.tau2 * A) / self.determinant
-        self.mean_u = self.var_u * R + self.cov_ug * S
-        self.mean_g = self.cov_ug * R + self.var_g * S
-        self.explained = self.mean_u * R + self.mean_g * S
 
 
 def sample_loglik(blocks: Blocks, parameters: Mapping[str, Vector]) -> Vector:
@@ -73,10 +39,10 @@ def sample_loglik(blocks: Blocks, parameters: Mapping[str, Vector]) -> Vector:
     """
     result = np.empty((len(parameters["beta"]), len(blocks.starts)))
     for chunk, part in _chunks(blocks, parameters):
-        sums = _Sums(blocks, part)
-        by_row = LOG_2PI + np.log(sums.variance) + sums.residual**2 / sums.variance
-        by_sample = sums.by_sample(by_row) + np.log(sums.determinant) - sums.explained
-        result[chunk] = blocks.log_jacobian - 0.5 * by_sample
+        given = _condition(blocks, part)
+        by_row = LOG_2PI + np.log(given.variance) + given.residual**2 / given.variance
+        quadratic = _by_sample(blocks, by_row) - given.explained
+        result[chunk] = blocks.log_jacobian - 0.5 * (quadratic + np.log(given.determinant))
     return result
 
 
@@ -106,28 +72,91 @@ def draw_effects(
     n, k, m = len(parameters["beta"]), len(blocks.yi), len(blocks.starts)
     u, w = np.empty((n, m)), np.zeros((n, k))
     for chunk, part in _chunks(blocks, parameters):
-        sums = _Sums(blocks, part)
-        z = rng.standard_normal((2, *sums.mean_u.shape))
-        scale_u = np.sqrt(sums.var_u)
-        slope = np.divide(sums.cov_ug, scale_u, out=np.zeros_like(scale_u), where=scale_u > 0)
-        scale_g = np.sqrt(np.maximum(sums.var_g - slope**2, 0.0))  # rounding may fall below zero
-        u[chunk] = sums.mean_u + scale_u * z[0]
-        g = sums.mean_g + slope * z[0] + scale_g * z[1]
+        given = _condition(blocks, part)
+        z = rng.standard_normal((2, *given.mean_u.shape))
+        scale_u = np.sqrt(given.var_u)
+        u[chunk] = given.mean_u + scale_u * z[0]
         if "tau_within" not in part:
             continue
-        left = (
-            sums.residual
-            - blocks.loading * u[chunk][:, blocks.cluster]
-            - sums.shared * g[:, blocks.cluster]
-        )
-        share = sums.spread / sums.variance
+        left = given.residual - blocks.loading * u[chunk][:, blocks.cluster]
+        if "sampling_correlation" in part:
+            slope = np.divide(given.cov_ug, scale_u, out=np.zeros_like(scale_u), where=scale_u > 0)
+            scale_g = np.sqrt(np.maximum(given.var_g - slope**2, 0.0))  # rounding may go below
+            g = given.mean_g + slope * z[0] + scale_g * z[1]
+            left -= np.sqrt(blocks.vi) * g[:, blocks.cluster]
+        share = given.spread / given.variance
         noise = rng.standard_normal(left.shape)
-        w[chunk] = share * left + np.sqrt(share * sums.noise) * noise
+        w[chunk] = share * left + np.sqrt(share * given.noise) * noise
     bounds = np.append(blocks.starts, k)
     for j, back in blocks.rotations.items():
         rows = slice(bounds[j], bounds[j + 1])
         w[:, rows] = w[:, rows] @ back.T
     return u, w
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Sample deviations u and shared errors g given the data, for one chunk of draws.
+
+    Rows have shape (n, k), samples (n, m); ``explained`` is what integrating u and g out takes
+    off the weighted sum of squares.
+    """
+
+    residual: Vector
+    noise: Vector
+    spread: Vector
+    variance: Vector
+    determinant: Vector
+    explained: Vector
+    mean_u: Vector
+    var_u: Vector
+    mean_g: Vector
+    var_g: Vector
+    cov_ug: Vector
+
+
+def _condition(blocks: Blocks, parameters: Mapping[str, Vector]) -> _Given:
+    def column(name: str) -> Vector:
+        return parameters[name][:, None] if name in parameters else np.zeros((1, 1))
+
+    rho, tau2 = column("sampling_correlation"), column("tau_between") ** 2
+    noise = (1 - rho) * blocks.vi
+    spread = column("tau_within") ** 2 * blocks.within
+    variance = noise + spread
+    residual = blocks.yi - parameters["beta"] @ blocks.X.T
+    weighted = blocks.loading / variance
+    A = _by_sample(blocks, weighted * blocks.loading)
+    R = _by_sample(blocks, weighted * residual)
+    B = C = S = np.zeros((1, 1))
+    if "sampling_correlation" in parameters:
+        shared = np.sqrt(blocks.vi)
+        B = _by_sample(blocks, weighted * shared)
+        C = _by_sample(blocks, blocks.vi / variance)
+        S = _by_sample(blocks, shared * residual / variance)
+    determinant = (1 + tau2 * A) * (1 + rho * C) - tau2 * rho * B**2
+    var_u = tau2 * (1 + rho * C) / determinant
+    var_g = rho * (1 + tau2 * A) / determinant
+    cov_ug = -tau2 * rho * B / determinant
+    mean_u = var_u * R + cov_ug * S
+    mean_g = cov_ug * R + var_g * S
+    explained = mean_u * R + mean_g * S
+    return _Given(
+        residual,
+        noise,
+        spread,
+        variance,
+        determinant,
+        explained,
+        mean_u,
+        var_u,
+        mean_g,
+        var_g,
+        cov_ug,
+    )
+
+
+def _by_sample(blocks: Blocks, rows: Vector) -> Vector:
+    return np.add.reduceat(rows, blocks.starts, axis=1)
 
 
 def _chunks(
