@@ -20,7 +20,7 @@ Vector = NDArray[np.float64]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 CURVE_POINTS = 121
-CELLS = 240  # of the mean's distribution, for predictions
+CELLS = 100  # of the mean's distribution, for predictions
 TANH_NODES, TANH_WEIGHTS = hermegauss(20)
 TANH_WEIGHTS = TANH_WEIGHTS / TANH_WEIGHTS.sum()
 
@@ -144,7 +144,7 @@ def summarise_predictions(
         ``tanh(theta)``, ``theta ~ N(mu, tau**2)``.
     """
     cells, before = _cells(fine), _cells(coarse)
-    keep = np.abs(cells[4]) > 1e-9 * cells[4].max()
+    keep = np.abs(cells[4]) > 1e-6 * cells[4].max()
     mu, width, between, total, weight = (column[keep] for column in cells)
     weight = weight / weight.sum()
     moved = abs(float(weight @ mu - before[4] @ before[0]))
