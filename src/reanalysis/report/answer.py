@@ -4,17 +4,25 @@ Every word is chosen by a rule from numbers of the document; nothing is typed fo
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reanalysis.plots.source import Selected
+from reanalysis.report.audit import audit_sentence
 from reanalysis.wording import Scale, number, odds, parameter_name, plain
 
 __all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
 
 SAME = 0.1  # of a published standard error: not worth a word
 Z95 = 1.959964
+VERDICTS = (
+    "supported",
+    "uncertain",
+    "contradicted",
+    "cannot be checked from the published data",
+)
 
 
 @dataclass(frozen=True)
@@ -186,10 +194,25 @@ def make_answer(document: Mapping[str, Any], models: Sequence[Selected]) -> Answ
     return Answer(
         _headline(chosen, found, printed),
         claimed,
-        _holds(chosen, found, printed),
-        _sure(chosen, models),
+        (*_holds(chosen, found, printed), *_verdicts(document, models)),
+        (*_sure(chosen, models), *_doubts(document, chosen)),
         **quote,
     )
+
+
+def _verdicts(document: Mapping[str, Any], models: Sequence[Selected]) -> tuple[str, ...]:
+    """Count the verdicts of the ledger."""
+    counts = Counter(str(c["verdict"]) for c in document.get("claims", ()) if "verdict" in c)
+    if not counts or not all(map(usable, models)):
+        return ()
+    known = [v for v in VERDICTS if counts[v]]
+    said = ", ".join(f"{counts[v]} {v}" for v in known)
+    return (f"Of the paper’s {_count(counts.total(), 'claim')} examined: {said}.",)
+
+
+def _doubts(document: Mapping[str, Any], chosen: Selected) -> tuple[str, ...]:
+    sentence = audit_sentence(document.get("audit", ()), chosen.scale)
+    return (sentence,) if sentence else ()
 
 
 def _headline(

@@ -15,7 +15,6 @@ from reanalysis.report.tables import (
     missing,
     numeric,
     plain_number,
-    record_table,
     text,
 )
 from reanalysis.wording import (
@@ -28,7 +27,6 @@ from reanalysis.wording import (
 )
 
 __all__ = [
-    "audit_table",
     "convergence_table",
     "effects_table",
     "gate_table",
@@ -252,22 +250,6 @@ def convergence_table(chosen: Selected) -> Table | None:
         (Column("", numeric=False), *map(Column, heads)),
         tuple(rows),
     )
-
-
-def audit_table(findings: list[Mapping[str, Any]]) -> Table:
-    """Return what the source contradicts.
-
-    Parameters
-    ----------
-    findings : list of mapping
-        The document's ``audit``.
-
-    Returns
-    -------
-    Table
-        One row for each finding.
-    """
-    return record_table("Contradictions in the source", findings)
 
 
 def _prior(row: Mapping[str, Any]) -> Cell:

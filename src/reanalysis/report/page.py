@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reanalysis.plots.source import Selected, select
-from reanalysis.report import estimates, model
+from reanalysis.report import audit, comparison, evidence, frequentist, model
 from reanalysis.report.answer import make_answer, make_status, usable
 from reanalysis.report.downloads import make_downloads
 from reanalysis.report.figures import make_image
@@ -21,9 +21,24 @@ __all__ = ["make_page"]
 
 # Parts of the document that later steps fill; shown as tables as soon as they are there.
 FURTHER = {
-    "small_study": "Small-study effects",
     "average": "Model averaging",
     "multiverse": "Multiverse",
+}
+# What a document may lack, so that the template need not ask for each.
+OPTIONAL: Mapping[str, Any] = {
+    "source": {"citation": "", "doi": ""},
+    "limits": (),
+    "rope": {},
+    "spec_text": "",
+    "claims": (),
+}
+OPTIONAL_DATA: Mapping[str, Any] = {
+    "title": "",
+    "citation": "",
+    "licence": "",
+    "sources": (),
+    "codebook": "",
+    "notes": (),
 }
 MECHANISMS = {
     "none": "Everything was published; nothing is corrected for selection.",
@@ -51,6 +66,7 @@ def make_page(document: Mapping[str, Any]) -> str:
     """
     chosen = {name: select(document, name) for name in document["models"]}
     models = list(chosen.values())
+    findings = document.get("audit", ())
     script = _asset("report.js")
     environment = Environment(
         loader=PackageLoader("reanalysis"),
@@ -62,7 +78,8 @@ def make_page(document: Mapping[str, Any]) -> str:
     )
     environment.filters |= {"plain": plain, "unbroken": unbroken, "signed": plain_number}
     return environment.get_template("report.html").render(
-        document=document,
+        document={**OPTIONAL, **document},
+        data={**OPTIONAL_DATA, **document["data"]},
         title=plain(document["title"]) or plain(document.get("name", "Reanalysis")),
         style=Markup(_asset("report.css")),
         script=Markup(script),
@@ -71,14 +88,17 @@ def make_page(document: Mapping[str, Any]) -> str:
         answer=make_answer(document, models),
         headline=_view(document, models[0], figures=True),
         others=[_view(document, m, figures=False) for m in models[1:]],
-        overview=estimates.overview_table(models) if len(models) > 1 else None,
-        claims=estimates.claims_table(document, chosen),
-        audit=model.audit_table(document["audit"]) if document.get("audit") else None,
+        overview=comparison.overview_table(models) if len(models) > 1 else None,
+        claims=evidence.claims_table(document, chosen),
+        rules=evidence.verdict_rules(document),
+        audit=audit.audit_table(findings, models[0].scale) if findings else None,
+        audit_tally=audit.audit_tally(findings),
         further=[
             (key, title, tables)
             for key, title in FURTHER.items()
             if (tables := record_tables(title, document.get(key)))
         ],
+        notes=_notes(document, models[0]),
         source_table=model.source_table(document["data"]),
         downloads=make_downloads(document),
     )
@@ -99,12 +119,15 @@ def _view(document: Mapping[str, Any], chosen: Selected, *, figures: bool) -> di
         "clustered": part["m"] < part["k"],
         "scale": chosen.scale,
         "images": {n: image for n in names if (image := make_image(n, document, chosen))},
-        "comparison": estimates.comparison_table(chosen),
-        "differences": estimates.differences_table(chosen),
-        "agreement": estimates.agreement_table(chosen),
-        "bayes_factors": estimates.bayes_factor_table(chosen) if usable(chosen) else None,
-        "heterogeneity": estimates.heterogeneity_table(chosen),
-        "frequentist": estimates.frequentist_tables(chosen),
+        "comparison": comparison.comparison_table(chosen),
+        "differences": comparison.differences_table(chosen),
+        "agreement": comparison.agreement_table(chosen),
+        "bayes_factors": evidence.bayes_factor_table(chosen) if usable(chosen) else None,
+        "heterogeneity": frequentist.heterogeneity_table(chosen),
+        "frequentist": frequentist.frequentist_tables(chosen),
+        "influence": frequentist.influence_table(chosen),
+        "small_study": frequentist.small_study_table(document, chosen),
+        "small_study_limits": frequentist.small_study_limits(document, chosen),
         "sentences": [with_symbols(plain(s)) for s in part.get("sentences", ())],
         "effects": model.effects_table(chosen),
         "priors": model.priors_table(chosen, document["data"]["measure"]),
@@ -112,6 +135,13 @@ def _view(document: Mapping[str, Any], chosen: Selected, *, figures: bool) -> di
         "convergence": model.convergence_table(chosen),
         "skipped": {_engine(e): plain(why) for e, why in part.get("skipped", {}).items()},
     }
+
+
+def _notes(document: Mapping[str, Any], headline: Selected) -> list[str]:
+    """Return what the reader of the data has to know, each thing once."""
+    part = headline.model
+    notes = [*document["data"].get("notes", ()), *part.get("notes", ()), *part.get("dropped", ())]
+    return list(dict.fromkeys(map(plain, notes)))
 
 
 def _engine(name: str) -> str:

@@ -5,16 +5,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from reanalysis.plots.source import Selected
-from reanalysis.wording import number, p_value, parameter_name, plain, with_symbols
+from reanalysis.wording import (
+    is_mean,
+    number,
+    p_value,
+    parameter_name,
+    parameter_symbol,
+    plain,
+    with_symbols,
+)
 
 __all__ = [
     "Cell",
     "Column",
     "Table",
     "caption",
+    "estimate",
     "mark",
     "missing",
     "numeric",
+    "parameter",
     "plain_number",
     "record_table",
     "record_tables",
@@ -208,6 +218,56 @@ def mark(passed: bool) -> Cell:
     return text("✓ yes" if passed else "✕ no")
 
 
+def parameter(name: str) -> Cell:
+    """Return a cell with a parameter's name and symbol.
+
+    Parameters
+    ----------
+    name : str
+        As in the contract.
+
+    Returns
+    -------
+    Cell
+        The heading of a row.
+    """
+    symbol = parameter_symbol(name)
+    return text(parameter_name(name), symbol)
+
+
+def estimate(chosen: Selected, name: str, e: Mapping[str, Any]) -> Cell:
+    """Return a cell with an estimate and its interval, on the scale on which it is read.
+
+    Parameters
+    ----------
+    chosen : Selected
+        The model.
+    name : str
+        The parameter.
+    e : mapping
+        The estimate: ``mean``, and ``lower``, ``upper`` where there is an interval.
+
+    Returns
+    -------
+    Cell
+        A heterogeneity of exactly zero is marked as the boundary.
+    """
+    if is_mean(name):
+        show = chosen.scale.back
+        printed, zero = (lambda x: chosen.scale.printed(x, 3)), False
+    else:
+        show = float
+        on_r = e.get("scale") == "r"
+        printed = lambda x: number(x, 3, leading_zero=not on_r)  # noqa: E731
+        zero = name.startswith("tau")
+    value = "0 (boundary)" if zero and e["mean"] == 0 else printed(show(e["mean"]))
+    note = ""
+    if "lower" in e and "upper" in e:
+        lower = "0" if zero and e["lower"] == 0 else printed(show(e["lower"]))
+        note = f"{lower} to {printed(show(e['upper']))}"
+    return numeric(value, e["mean"], note)
+
+
 def record_table(caption: str, records: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of any list of records.
 
@@ -253,7 +313,7 @@ def record_tables(title: str, value: object) -> tuple[Table, ...]:
     tables = [record_table(title, single)] if single else []
     for key, part in value.items():
         if not _is_single(part):
-            tables += record_tables(f"{title}: {_heading(str(key)).lower()}", part)
+            tables += record_tables(f"{title}: {plain(key).replace('_', ' ')}", part)
     return tuple(tables)
 
 
@@ -277,7 +337,7 @@ def _cell(name: str, value: Any) -> Cell:
     if name in NAMING and isinstance(value, str):
         return text(parameter_name(value))
     if not _is_number(value):
-        joined = "; ".join(map(str, value)) if isinstance(value, list) else value
+        joined = "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         return mark(value) if isinstance(value, bool) else text(with_symbols(str(joined)))
     if name in PROBABILITIES:
         return numeric(p_value(value).removeprefix("= "), value)
