@@ -386,6 +386,34 @@ def test_output_survives_a_terminal_that_knows_only_ascii(project: Path) -> None
     assert done.stdout.isascii()
 
 
+def test_a_home_folder_that_cannot_be_written_is_done_without(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reanalysis.scratch import writable_caches
+
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.setenv("PYTENSOR_FLAGS", "cxx=")
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    with writable_caches() as note:
+        folder = Path(os.environ["MPLCONFIGDIR"]).parent
+        assert folder.is_dir()
+        assert os.environ["PYTENSOR_FLAGS"] == f"cxx=,base_compiledir={folder}/pytensor"
+        assert "/proc/nowhere cannot be written" in note
+    assert not folder.exists()
+
+
+def test_a_home_folder_that_can_be_written_is_left_to_its_libraries(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reanalysis.scratch import writable_caches
+
+    monkeypatch.setenv("HOME", str(project))
+    before = dict(os.environ)
+    with writable_caches() as note:
+        assert note == ""
+    assert dict(os.environ) == before
+
+
 def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -17,7 +17,17 @@ PACKAGE = Path(__file__).parents[1] / "src" / "reanalysis"
 # Modules of one row may import each other; cycles among them are excluded below.
 ROWS = [
     # numbers and words
-    ["atomic", "nearest", "progress", "threads", "effect_sizes", "priors", "marginal", "selection"],
+    [
+        "atomic",
+        "nearest",
+        "progress",
+        "scratch",
+        "threads",
+        "effect_sizes",
+        "priors",
+        "marginal",
+        "selection",
+    ],
     # records
     ["tables", "roles", "row_checks", "reading", "datapackage", "dataset", "spec", "results"],
     ["locate"],

@@ -145,12 +145,15 @@ def run(
     from reanalysis.locate import load_source
     from reanalysis.plan import ENGINES
     from reanalysis.runner import run as run_analysis
+    from reanalysis.scratch import writable_caches
     from reanalysis.terminal import answer, say, watch
 
     began = time.monotonic()
     asked = load_source(spec)
     folder = Path(out) if out is not None else Path("reports") / asked.name
-    with watch() as progress:
+    with writable_caches() as note, watch() as progress:
+        if note:
+            say(f"note: {note}", err=True)
         analysis = run_analysis(
             asked,
             tuple(e for e in ENGINES if e in engines) or ENGINES,

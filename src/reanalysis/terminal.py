@@ -98,12 +98,16 @@ def watch() -> Iterator[Progress]:
 def _plain() -> Iterator[Progress]:
     """Print one line when a step starts; draws are not counted aloud."""
 
+    announced = -1
+
     def show(stage: Stage) -> None:
+        nonlocal announced
         if stage.note:
             say(f"        {stage.note}", err=True)
         elif not stage.of:
             say(_title(stage), err=True)
-        elif not stage.done:
+        elif stage.number != announced:
+            announced = stage.number
             say(f"        {COMPILING}, then {stage.of:,} draws", err=True)
 
     yield show
