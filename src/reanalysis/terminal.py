@@ -97,7 +97,6 @@ def watch() -> Iterator[Progress]:
 @contextmanager
 def _plain() -> Iterator[Progress]:
     """Print one line when a step starts; draws are not counted aloud."""
-
     announced = -1
 
     def show(stage: Stage) -> None:
