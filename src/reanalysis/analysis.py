@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from reanalysis.plan import ENGINES, Plan, PlannedModel
 from reanalysis.priors import Prior
 from reanalysis.progress import Steps
 from reanalysis.results import EngineError, Estimate, FrequentistFit, Posterior
+from reanalysis.sampler_settings import SamplerSettings
 from reanalysis.spec import Claim, ModelSpec, Reanalysis
+from reanalysis.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from reanalysis.exact.average import ModelAverage
 
 __all__ = ["Analysis", "Keep", "ModelResult", "Options", "fit_all"]
 
@@ -92,6 +97,8 @@ class Analysis:
         The ledger: each claim of the paper with what answers it.
     audit : tuple of Finding
         What the source's numbers contradict.
+    average : ModelAverage or None
+        The model set over effect, heterogeneity and bias, where the spec asks for it.
     versions : mapping of str to str
         Versions of Python and of the packages that computed the numbers.
     """
@@ -103,6 +110,7 @@ class Analysis:
     engines: tuple[str, ...]
     claims: tuple[Entry, ...] = ()
     audit: tuple[Finding, ...] = ()
+    average: "ModelAverage | None" = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -188,6 +196,26 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
     )
 
 
+def _average(plan: Plan, options: Options) -> "ModelAverage | None":
+    """Average the model that the spec names, where the exact engine is asked for."""
+    wanted = plan.asked.average
+    if wanted is None or "exact" not in options.engines or wanted.model not in plan.models:
+        return None
+    from reanalysis.exact.average import PSMA, average_models, psma_by_mechanism
+
+    planned = plan.models[wanted.model]
+    options.steps.note(f"averaging models of {wanted.model} over effect, heterogeneity and bias")
+    biases = PSMA if wanted.mechanisms == ("joint",) else psma_by_mechanism(wanted.mechanisms)
+    with one_blas_thread():
+        return average_models(
+            planned.design,
+            planned.spec,
+            biases=biases,
+            direction=planned.design.direction,
+            seed=options.seed,
+        )
+
+
 def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:
     """Small-study methods are for the headline and for the first model of each number of levels."""
     levels = {result.design.levels for result in results.values()}
@@ -252,9 +280,6 @@ def _fit_model(
 def _fit_nuts(
     asked: Reanalysis, planned: PlannedModel, priors: Mapping[str, Prior], options: Options
 ) -> Posterior:
-    # Imported here: PyMC and nutpie take seconds, and the other engines do not need them.
-    from reanalysis.nuts import SamplerSettings, fit_nuts
-
     model, design, steps = planned.spec, planned.design, options.steps
     chosen = asked.sampler
     settings = SamplerSettings(
@@ -266,6 +291,9 @@ def _fit_nuts(
     )
 
     def compute() -> Posterior:
+        # Imported here: PyMC and nutpie take seconds, and a saved fit does not need them.
+        from reanalysis.nuts import fit_nuts
+
         steps.draws(0, settings.chains * (settings.tune + settings.draws))
         return fit_nuts(design, model, settings=settings, seed=options.seed, progress=steps.draws)
 
@@ -275,7 +303,7 @@ def _fit_nuts(
         model.name,
         {
             "data": design,
-            "mechanism": (model.mechanism, model.steps, model.sampling_correlation),
+            "model": model,
             "priors": priors,
             "settings": settings,
             "seed": options.seed,

@@ -74,6 +74,8 @@ class Design:
         The moderators as they are in the table: numbers, or levels as text.
     notes : tuple of str
         How the moderators enter and what is odd about them, in sentences.
+    direction : int
+        Expected direction of the effects, 1 or -1.
     """
 
     yi: Vector
@@ -95,6 +97,7 @@ class Design:
     terms: tuple[ModeratorTerm, ...] = ()
     moderators: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    direction: int = 1
 
     def __post_init__(self) -> None:
         """Check shapes and values, and freeze the arrays."""
@@ -215,6 +218,7 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
         factors={term.name: term.columns for term in moderators.terms},
         rows=np.flatnonzero(keep)[order],
         dropped=moderators.dropped,
+        direction=-1 if data.direction == "negative" else 1,
         terms=moderators.terms,
         moderators={name: v[keep][order] for name, v in moderators.values.items()},
         notes=moderators.notes,

@@ -4,7 +4,8 @@ The report is made from this document alone, so that every number in it can be t
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,10 @@ from reanalysis.claims import Entry
 from reanalysis.dataset import Dataset
 from reanalysis.effect_sizes import MEASURES
 from reanalysis.results import Estimate, FrequentistFit, Posterior
+from reanalysis.spec import Reanalysis
+
+if TYPE_CHECKING:
+    from reanalysis.exact.average import ModelAverage
 
 __all__ = ["CONTRACT", "estimates_frame", "to_document"]
 
@@ -68,6 +73,7 @@ def to_document(analysis: Analysis) -> Json:
         "rules": {e.claim.asserts: e.rule for e in analysis.claims},
         "audit": [finding.to_dict() for finding in analysis.audit],
         "small_study": _small_study(analysis),
+        **({"average": _average(analysis.spec, analysis.average)} if analysis.average else {}),
     }
 
 
@@ -178,6 +184,8 @@ def _model(result: ModelResult) -> Json:
     for name, posterior in (("exact", result.exact), ("nuts", result.nuts)):
         if posterior:
             out[name] = _posterior(posterior)
+    if result.exact and spec.mechanism != "none":
+        out["selection"] = _selection(result.exact)
     out["agreement"] = [
         {"parameter": name, **_present(row)}
         for name, row in result.comparison.agreement.to_dict("index").items()
@@ -281,6 +289,40 @@ def _claim(entry: Entry) -> Json:
             "reason": entry.reason,
         }
     )
+
+
+def _average(spec: Reanalysis, average: "ModelAverage") -> Json:
+    """Return a model average: models, inclusion, averaged and conditional estimates."""
+    assert spec.average is not None
+    return {
+        "model": spec.average.model,
+        "mechanisms": list(spec.average.mechanisms),
+        "models": _records(average.models),
+        "inclusion": _records(average.inclusion),
+        "averaged": {n: _estimate(e, False) for n, e in average.averaged.items()},
+        "conditional": {n: _estimate(e, False) for n, e in average.conditional.items()},
+        "weight_function": _records(average.weight_function),
+    }
+
+
+def _selection(posterior: Posterior) -> Json:
+    """Return what a selection model rests on: its bins, its cross-check, what the data say."""
+    from reanalysis.exact.selection import SelectionPosterior
+    from reanalysis.exact.selection_identification import identify_weights
+
+    assert isinstance(posterior, SelectionPosterior)
+    out: Json = {"mechanism": posterior.mechanism, "notes": list(posterior.notes)}
+    out["bins"] = _records(posterior.bins)
+    if posterior.check:
+        out["check"] = _present(asdict(posterior.check))
+    if posterior.weight_prior is not None and posterior.weight_prior.dimension:
+        found = identify_weights(posterior)
+        out["identification"] = {
+            "sentence": found.sentence,
+            "informed": found.informed,
+            "table": _records(found.table),
+        }
+    return out
 
 
 def _small_study(analysis: Analysis) -> Json:

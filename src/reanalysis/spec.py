@@ -229,7 +229,9 @@ class ModelSpec:
     sampling_correlation : float or Prior
         Correlation of sampling errors within a sample.
     mechanism, steps : str, tuple of float
-        Selection mechanism, and its one-sided p-value steps.
+        Selection mechanism, and its p-value steps.
+    two_sided : bool
+        Whether the steps are two-sided p-values.
     priors : mapping of str to Prior
         Priors by parameter.
     engines : tuple of str
@@ -254,6 +256,7 @@ class ModelSpec:
     sampling_correlation: Annotated[float | Prior, BeforeValidator(_correlation)] = 0.0
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
     steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
+    two_sided: Annotated[bool, Field(strict=True)] = False
     priors: Priors = field(default_factory=dict)
     engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], BeforeValidator(_tuple)] = (
         "reml",
@@ -374,6 +377,25 @@ class Rope:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Average:
+    """Which model is averaged over effect, heterogeneity and bias.
+
+    Attributes
+    ----------
+    model : str
+        A model without moderators.
+    mechanisms : tuple of str
+        Selection mechanisms that share the prior weight of each weight function; more than one
+        needs samples with several effects.
+    """
+
+    model: str
+    mechanisms: Annotated[
+        tuple[Literal["joint", "replace", "study"], ...], BeforeValidator(_tuple)
+    ] = ("joint",)
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Sampler:
     """Settings of NUTS that a spec may state."""
 
@@ -412,6 +434,8 @@ class Reanalysis:
         Seed of every random step.
     rope : Rope or None
         Region of practical equivalence.
+    average : Average or None
+        Model averaging over effect, heterogeneity and bias.
     sampler : Sampler
         NUTS settings.
     source : Source
@@ -431,6 +455,7 @@ class Reanalysis:
     claims: tuple[Claim, ...] = ()
     seed: int = 2021
     rope: Rope | None = None
+    average: Average | None = None
     sampler: Sampler = field(default_factory=Sampler)
     source: Source = field(default_factory=Source)
     limits: tuple[str, ...] = ()
@@ -453,6 +478,7 @@ class _File:
     model: Annotated[tuple[ModelSpec, ...], BeforeValidator(_tuple)] = ()
     claim: Annotated[tuple[Claim, ...], BeforeValidator(_tuple)] = ()
     rope: Rope | None = None
+    average: Average | None = None
     sampler: Sampler = field(default_factory=Sampler)
     source: Source = field(default_factory=Source)
     limits: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
@@ -468,6 +494,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "model": ModelSpec,
         "claim": Claim,
         "rope": Rope,
+        "average": Average,
         "sampler": Sampler,
         "source": Source,
     }.items()
@@ -572,6 +599,7 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         claims=file.claim,
         seed=file.seed,
         rope=file.rope,
+        average=file.average,
         sampler=file.sampler,
         source=file.source,
         limits=file.limits,
@@ -659,4 +687,9 @@ def _cross_checks(where: str, file: _File) -> list[str]:
                 f"{where}: [[claim]] {claim.id!r}: 'model' is {claim.model!r}, "
                 f"which is not defined{_suggest(claim.model, tuple(names))}"
             )
+    if file.average and file.average.model not in names:
+        problems.append(
+            f"{where}: [average]: 'model' is {file.average.model!r}, "
+            f"which is not defined{_suggest(file.average.model, tuple(names))}"
+        )
     return problems

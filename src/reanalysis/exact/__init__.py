@@ -4,7 +4,7 @@ from typing import Literal
 
 from reanalysis.design import Design
 from reanalysis.exact.normal import fit_normal, log_evidence
-from reanalysis.results import EngineError, Posterior
+from reanalysis.results import Posterior
 from reanalysis.spec import ModelSpec
 from reanalysis.threads import one_blas_thread
 
@@ -36,7 +36,12 @@ def fit_exact(
     EngineError
         If the engine has no method for the model, or cannot reach its tolerance.
     """
-    if spec.mechanism != "none":
-        raise EngineError(f"the exact engine has no method for mechanism '{spec.mechanism}' yet")
     with one_blas_thread():
-        return fit_normal(design, spec, detail=detail)
+        if spec.mechanism == "none":
+            return fit_normal(design, spec, detail=detail)
+        # Imported here: most runs have no selection model.
+        from reanalysis.exact.selection import fit_exact_selection
+
+        return fit_exact_selection(
+            design, spec, two_sided=spec.two_sided, direction=design.direction
+        )
