@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     )
     from reanalysis.exact import fit_exact
     from reanalysis.frequentist import fit_reml
-    from reanalysis.nuts import SamplerSettings, fit_nuts
+    from reanalysis.nuts import fit_nuts
     from reanalysis.priors import FAMILIES, Prior
     from reanalysis.results import Diagnostics, EngineError, Estimate, FrequentistFit, Posterior
     from reanalysis.runner import run
+    from reanalysis.sampler_settings import SamplerSettings
     from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError, load_reanalysis
 
 __all__ = [
@@ -88,10 +89,11 @@ _HOMES = {
     ),
     "exact": ("fit_exact",),
     "frequentist": ("fit_reml",),
-    "nuts": ("SamplerSettings", "fit_nuts"),
+    "nuts": ("fit_nuts",),
     "priors": ("FAMILIES", "Prior"),
     "runner": ("run",),
     "results": ("Diagnostics", "EngineError", "Estimate", "FrequentistFit", "Posterior"),
+    "sampler_settings": ("SamplerSettings",),
     "spec": ("Claim", "ModelSpec", "Reanalysis", "SpecError", "load_reanalysis"),
 }
 _MODULE = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Literal
 
 import numpy as np
 import nutpie
@@ -32,6 +31,7 @@ from reanalysis.builders.completion import complete_draws
 from reanalysis.design import Design, resolve_priors
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Posterior
+from reanalysis.sampler_settings import SamplerSettings
 from reanalysis.spec import ModelSpec
 from reanalysis.summaries import make_posterior
 
@@ -52,41 +52,6 @@ PARAMETERS = (
 RETRY_TARGET = 0.99
 STARTS = 100
 PROGRESS_EVERY = 100  # draws
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """How to sample.
-
-    Attributes
-    ----------
-    sampler : str
-        ``nutpie``, or ``pymc`` for PyMC's own NUTS.
-    chains, tune, draws : int
-        Number of chains, and of tuning and kept draws of each.
-    target_accept : float
-        Acceptance rate that the step size is adapted to.
-    cores : int
-        Chains that run at a time; the draws do not depend on it. More than one pays with
-        ``pymc`` only: nutpie's chains share Python's lock here.
-    """
-
-    sampler: Literal["nutpie", "pymc"] = "nutpie"
-    chains: int = 4
-    tune: int = 1000
-    draws: int = 1000
-    target_accept: float = 0.9
-    cores: int = 1
-
-    def __post_init__(self) -> None:
-        """Check every setting."""
-        if self.sampler not in ("nutpie", "pymc"):
-            raise ValueError(f"sampler must be 'nutpie' or 'pymc', not {self.sampler!r}")
-        for name in ("chains", "tune", "draws", "cores"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if not 0.5 <= self.target_accept < 1:
-            raise ValueError(f"target_accept must be in [0.5, 1), not {self.target_accept}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date, time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,12 @@ from reanalysis.results import Posterior
 __all__ = ["fingerprint", "load_or_fit", "read_fit"]
 
 WORDS = ("title", "rationale")  # fields that no number depends on
-SAMPLING = ("builders", "selection", "nuts.py")  # code that determines the draws
+SAMPLING = (
+    "builders",
+    "selection",
+    "nuts.py",
+    "sampler_settings.py",
+)  # code that determines the draws
 
 
 def load_or_fit(
@@ -120,8 +126,8 @@ def fingerprint(value: object) -> str:
     Parameters
     ----------
     value : object
-        Numbers, text, arrays, and records, mappings and sequences of them. Titles and rationales
-        do not count.
+        Numbers, text, dates, arrays, and records, mappings and sequences of them. Titles and
+        rationales do not count.
 
     Returns
     -------
@@ -140,7 +146,7 @@ def fingerprint(value: object) -> str:
 
 def _feed(value: object, update: Callable[[bytes], None]) -> None:
     update(f"<{type(value).__name__}>".encode())
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int | float | date | time):
         update(repr(value).encode())
     elif isinstance(value, np.ndarray):
         update(f"{value.dtype.str}{value.shape}".encode())
