@@ -21,6 +21,7 @@ ROWS = [
         "atomic",
         "nearest",
         "progress",
+        "sampler_settings",
         "scratch",
         "threads",
         "effect_sizes",
@@ -39,6 +40,7 @@ ROWS = [
     ["nuts"],
     # analysis
     ["comparison", "checks", "claims", "multiverse", "calibration"],
+    ["spread"],
     ["analysis"],
     ["document"],
     # pictures and the report
