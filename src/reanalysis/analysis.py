@@ -191,6 +191,7 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
         seed=options.seed,
         engines=options.engines,
         claims=ledger(plan.asked.claims, results),
+        average=_average(plan, options),
         audit=findings,
         versions=_versions(),
     )
