@@ -102,6 +102,14 @@ def test_no_publication_bias_is_never_supported() -> None:
     assert "do not say" in entry.reason
 
 
+@pytest.mark.parametrize(("log_bf", "expected"), [(0.3, "uncertain"), (1.2, "contradicted")])
+def test_bias_found_by_model_averaging_contradicts_no_bias(log_bf: float, expected: str) -> None:
+    claim = Claim(id="a", text="", asserts="no_bias")
+    entry = ledger([claim], {}, bias_bayes_factor=log_bf)[0]
+    assert entry.verdict == expected
+    assert "for publication bias" in entry.reason
+
+
 def test_a_claim_without_a_model_cannot_be_checked_and_says_why() -> None:
     claim = Claim(id="a", text="", asserts="difference", note="The paper prints no such values.")
     entry = ledger([claim], {})[0]

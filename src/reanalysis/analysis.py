@@ -184,14 +184,15 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
             first=not results,
             with_small_study=_wants(planned, results),
         )
+    average = _average(plan, options)
     return Analysis(
         spec=plan.asked,
         data=plan.data,
         models=MappingProxyType(results),
         seed=options.seed,
         engines=options.engines,
-        claims=ledger(plan.asked.claims, results),
-        average=_average(plan, options),
+        claims=ledger(plan.asked.claims, results, bias_bayes_factor=_bias(average)),
+        average=average,
         audit=findings,
         versions=_versions(),
     )
@@ -215,6 +216,14 @@ def _average(plan: Plan, options: Options) -> "ModelAverage | None":
             direction=planned.design.direction,
             seed=options.seed,
         )
+
+
+def _bias(average: "ModelAverage | None") -> float | None:
+    """Return the log Bayes factor for publication bias of a model average."""
+    if average is None:
+        return None
+    inclusion = average.inclusion.set_index("component")
+    return float(inclusion.loc["bias", "log_bayes_factor"])
 
 
 def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:

@@ -57,8 +57,9 @@ RULES: Mapping[str, str] = {
         "most .05; otherwise uncertain"
     ),
     "no_bias": (
-        "never supported: methods for publication bias can find it, but at this size their "
-        "silence says nothing"
+        "contradicted if the Bayes factor for publication bias, averaged over the model set, is "
+        "at least 3; otherwise uncertain, never supported: such methods can find bias, but at "
+        "this size their silence says nothing"
     ),
 }
 
@@ -121,7 +122,12 @@ class Entry:
     p: float | None = None
 
 
-def ledger(claims: Sequence[Claim], fitted: Mapping[str, Fitted]) -> tuple[Entry, ...]:
+def ledger(
+    claims: Sequence[Claim],
+    fitted: Mapping[str, Fitted],
+    *,
+    bias_bayes_factor: float | None = None,
+) -> tuple[Entry, ...]:
     """Answer each claim from the fitted models.
 
     Parameters
@@ -130,13 +136,20 @@ def ledger(claims: Sequence[Claim], fitted: Mapping[str, Fitted]) -> tuple[Entry
         What the paper asserts.
     fitted : mapping of str to Fitted
         The models by name.
+    bias_bayes_factor : float, optional
+        Natural log of the inclusion Bayes factor for publication bias, from model averaging.
 
     Returns
     -------
     tuple of Entry
         One per claim, in order.
     """
-    return tuple(_answer(claim, fitted.get(claim.model)) for claim in claims)
+    return tuple(
+        _by_bias(claim, bias_bayes_factor)
+        if claim.asserts == "no_bias"
+        else _answer(claim, fitted.get(claim.model))
+        for claim in claims
+    )
 
 
 def ledger_table(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -172,14 +185,6 @@ def ledger_table(entries: Sequence[Entry]) -> pd.DataFrame:
 
 def _answer(claim: Claim, model: Fitted | None) -> Entry:
     rule = RULES[claim.asserts]
-    if claim.asserts == "no_bias":
-        return Entry(
-            claim,
-            "uncertain",
-            "The data do not say: an absence of asymmetry among this few samples is expected "
-            "with and without selection.",
-            rule,
-        )
     if not claim.model:
         return Entry(claim, UNCHECKABLE, claim.note or "No model of this spec answers it.", rule)
     if model is None:
@@ -202,6 +207,22 @@ def _answer(claim: Claim, model: Fitted | None) -> Entry:
     if claim.asserts == "low_heterogeneity":
         return _by_heterogeneity(base, model, posterior)
     return _by_benchmark(base, model, posterior)
+
+
+def _by_bias(claim: Claim, log_bf: float | None) -> Entry:
+    rule = RULES["no_bias"]
+    if log_bf is None:
+        reason = (
+            "The data do not say: an absence of asymmetry among this few samples is expected "
+            "with and without selection."
+        )
+        return Entry(claim, "uncertain", reason, rule)
+    reason = (
+        f"The Bayes factor {_odds(log_bf)} publication bias, averaged over the model set; the "
+        "data do not rule it out."
+    )
+    verdict: Verdict = "contradicted" if log_bf >= np.log(EVIDENCE) else "uncertain"
+    return Entry(claim, verdict, reason, rule, bayes_factor=log_bf)
 
 
 def _p_value(reml: FrequentistFit | None, parameter: str) -> float | None:
