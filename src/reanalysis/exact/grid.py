@@ -8,7 +8,7 @@ need no more nodes than light ones.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from reanalysis.exact.common_scale import integrate_common_scale
 from reanalysis.exact.quadrature import (
     Cumulative,
     Interval,
@@ -25,7 +26,7 @@ from reanalysis.exact.quadrature import (
     legendre_rule,
     zoom,
 )
-from reanalysis.marginal import Statistics, integrate_coefficients, quadratic_forms
+from reanalysis.marginal import Coefficients, Statistics, integrate_coefficients, quadratic_forms
 from reanalysis.priors import Prior
 
 __all__ = ["Grid", "Heterogeneity", "Problem", "evaluate_grid", "find_box", "point_loglik"]
@@ -35,6 +36,8 @@ Heterogeneity = Literal["both", "between", "within", "none"]
 
 UPPER_TAIL = 1e-13
 RHO_NODES = 12
+SCALE_NODES = 12
+POINT_SCALE_NODES = 64  # without heterogeneity the scale is the only integral
 TINY = 1e-300
 ANGLE: Mapping[Heterogeneity, float] = {"between": 0.0, "within": np.pi / 2}
 
@@ -59,6 +62,10 @@ class Problem:
         Sampling correlation.
     scale : float
         Scale of the map from ``t`` to ``tau``.
+    shrunk : tuple of int
+        Coefficients whose prior standard deviation is in units of a common scale.
+    common_scale : Prior or None
+        Prior of that scale.
     """
 
     stats: Statistics
@@ -69,6 +76,8 @@ class Problem:
     heterogeneity: Heterogeneity
     rho: float | Prior
     scale: float
+    shrunk: tuple[int, ...] = ()
+    common_scale: Prior | None = None
 
     def tau(self, t: Vector) -> Vector:
         """Return the total standard deviation at ``t``."""
@@ -117,10 +126,17 @@ class Problem:
         probability = (rule.nodes + 1) / 2
         return np.minimum(self.rho.ppf(probability), 1 - 1e-9), rule.weights / 2
 
+    def scale_nodes(self, n: int) -> tuple[Vector, Vector]:
+        """Return n nodes and prior weights of the common scale; one where there is none."""
+        if self.common_scale is None:
+            return np.ones(1), np.ones(1)
+        rule = legendre_rule(n)
+        return self.common_scale.ppf((rule.nodes + 1) / 2), rule.weights / 2
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Posterior of the variance parameters on nodes ``(t, phi, rho)``.
+    """Posterior of the variance parameters on nodes ``(t, phi, rho, common scale)``.
 
     Attributes
     ----------
@@ -132,8 +148,8 @@ class Grid:
         Posterior density along ``t``, times the weight of each outer node.
     weight : numpy.ndarray of shape (g,)
         Posterior probability of each node; sums to 1.
-    tau_between, tau_within, rho : numpy.ndarray of shape (g,)
-        Parameters at the nodes.
+    tau_between, tau_within, rho, common_scale : numpy.ndarray of shape (g,)
+        Parameters at the nodes; a common scale of 1 where the model has none.
     outer : numpy.ndarray of shape (n_outer,)
         Angle ``phi`` of each outer node.
     angles : tuple or None
@@ -142,6 +158,8 @@ class Grid:
         Coefficients given the node.
     log_marginal_likelihood : float
         Natural log of the integral.
+    scale_nodes : int
+        Number of nodes of the common scale.
     """
 
     problem: Problem
@@ -152,11 +170,13 @@ class Grid:
     tau_between: Vector
     tau_within: Vector
     rho: Vector
+    common_scale: Vector
     outer: Vector
     angles: tuple[Rule, Interval] | None
     mean: Vector
     cov: Vector
     log_marginal_likelihood: float
+    scale_nodes: int = 1
 
     @cached_property
     def _sliced(self) -> dict[str, tuple[Vector, Cumulative]]:
@@ -189,11 +209,15 @@ class Grid:
         return sliced
 
     def values(self, parameter: str) -> Vector:
-        """Return a standard deviation at the nodes."""
+        """Return a parameter at the nodes; the total ``tau`` for any other name."""
         if parameter == "tau_between":
             return self.tau_between
         if parameter == "tau_within":
             return self.tau_within
+        if parameter == "beta_scale":
+            return self.common_scale
+        if parameter == "sampling_correlation":
+            return self.rho
         return np.hypot(self.tau_between, self.tau_within)
 
     def cdf_pdf(self, parameter: str, x: Vector) -> tuple[Vector, Vector]:
@@ -245,7 +269,7 @@ class Grid:
         assert self.angles is not None
         rule, interval = self.angles
         width = rule.weights * (interval[1] - interval[0]) / 2
-        mass = self.weight.reshape(-1, len(rule.nodes), len(self.problem.rho_nodes()[0]))
+        mass = self.weight.reshape(len(self.rule.nodes), len(rule.nodes), -1)
         density = mass.sum(axis=(0, 2)) / width
         cumulative = Cumulative.of(rule, interval, density[:, None])
 
@@ -256,6 +280,39 @@ class Grid:
         # The share falls with the angle: its lower quantile is an upper one of the angle.
         start = interval[0] + (1 - probabilities) * (interval[1] - interval[0])
         return np.cos(invert(cdf_pdf, 1 - probabilities, interval, start)) ** 2
+
+    def merged(self) -> "Grid":
+        """Return the grid without the common scale, integrated out of the coefficients.
+
+        Their moments given the other parameters are kept; for what needs no more, such as the
+        true effects of the rows, it saves most of the nodes.
+        """
+        if self.scale_nodes == 1:
+            return self
+        shape = len(self.weight) // self.scale_nodes, self.scale_nodes
+        weight = self.weight.reshape(shape)
+        total = weight.sum(axis=1)
+        share = weight / np.maximum(total, TINY)[:, None]
+        means = self.mean.reshape(*shape, -1)
+        mean = np.einsum("gc,gcp->gp", share, means)
+        apart = means - mean[:, None]
+        cov = self.cov.reshape(*shape, *self.cov.shape[1:])
+        cov = np.einsum("gc,gcpq->gpq", share, cov)
+        cov += np.einsum("gc,gcp,gcq->gpq", share, apart, apart, optimize=True)
+        every = slice(None, None, self.scale_nodes)
+        return replace(
+            self,
+            density=self.density.reshape(len(self.density), -1, self.scale_nodes).sum(axis=2),
+            weight=total,
+            tau_between=self.tau_between[every],
+            tau_within=self.tau_within[every],
+            rho=self.rho[every],
+            common_scale=np.ones(shape[0]),
+            outer=self.outer[every],
+            mean=mean,
+            cov=cov,
+            scale_nodes=1,
+        )
 
 
 def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
@@ -273,11 +330,16 @@ def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
     """
     rho = problem.rho_nodes()[0]
     scanned = np.unique(rho[[0, len(rho) // 2, -1]])
+    scales = problem.scale_nodes(SCALE_NODES)[0]
+    scales = np.unique(scales[[0, len(scales) // 2, -1]])
 
     def log_density(t: Vector, phi: Vector) -> Vector:
         prior = problem.log_prior(t, _angle(problem, phi))
         values = [
-            prior + _loglik(problem, t, _angle(problem, phi), np.full_like(t, r))[0]
+            prior
+            + _given(problem, t, _angle(problem, phi), np.full_like(t, r), scales, moments=False)
+            .loglik.reshape(len(t), -1)
+            .max(axis=1)
             for r in scanned
         ]
         return np.max(values, axis=0)
@@ -288,7 +350,12 @@ def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
 
 
 def evaluate_grid(
-    problem: Problem, box: tuple[Interval, Interval | None], orders: Sequence[int]
+    problem: Problem,
+    box: tuple[Interval, Interval | None],
+    orders: Sequence[int],
+    scale_nodes: int = SCALE_NODES,
+    *,
+    moments: bool = True,
 ) -> Grid:
     """Evaluate the posterior on a tensor grid.
 
@@ -300,6 +367,10 @@ def evaluate_grid(
         From `find_box`.
     orders : sequence of int
         Number of nodes along ``t`` and along ``phi``.
+    scale_nodes : int
+        Number of nodes along the common scale, where there is one.
+    moments : bool
+        False leaves the coefficients out, for an evidence alone.
 
     Returns
     -------
@@ -317,14 +388,16 @@ def evaluate_grid(
         angles = across, phi_box
         phi = phi_box[0] + (across.nodes + 1) / 2 * (phi_box[1] - phi_box[0])
         phi_weight = across.weights * (phi_box[1] - phi_box[0]) / 2
-    outer_phi = np.repeat(phi, len(rho))
-    outer_rho = np.tile(rho, len(phi))
-    log_outer = np.log(np.outer(phi_weight, rho_weight).ravel())
+    scales, scale_weight = problem.scale_nodes(scale_nodes)
+    side_weight = np.outer(rho_weight, scale_weight).ravel()
+    outer_phi = np.repeat(phi, len(side_weight))
+    log_outer = np.log(np.outer(phi_weight, side_weight).ravel())
     n_t, n_outer = len(t), len(outer_phi)
     all_t, all_phi = np.repeat(t, n_outer), np.tile(outer_phi, n_t)
-    all_rho = np.tile(outer_rho, n_t)
-    loglik, mean, cov = _loglik(problem, all_t, all_phi, all_rho)
-    log_density = loglik + problem.log_prior(all_t, all_phi) + np.tile(log_outer, n_t)
+    all_rho = np.tile(np.repeat(rho, len(scales)), n_t * len(phi))
+    every = slice(None, None, len(scales))  # the scales share the weighted cross-products
+    given = _given(problem, all_t[every], all_phi[every], all_rho[every], scales, moments=moments)
+    log_density = given.loglik + problem.log_prior(all_t, all_phi) + np.tile(log_outer, n_t)
     top = log_density.max()
     density = np.exp(log_density - top).reshape(n_t, n_outer)
     width = rule.weights * (t_box[1] - t_box[0]) / 2
@@ -340,11 +413,13 @@ def evaluate_grid(
         tau_between=tau * np.cos(all_phi),
         tau_within=tau * np.sin(all_phi),
         rho=all_rho,
+        common_scale=np.tile(scales, len(all_t) // len(scales)),
         outer=outer_phi,
         angles=angles,
-        mean=mean,
-        cov=cov,
+        mean=given.mean,
+        cov=given.cov,
         log_marginal_likelihood=float(np.log(total) + top),
+        scale_nodes=len(scales),
     )
 
 
@@ -362,11 +437,12 @@ def point_loglik(problem: Problem) -> float:
         Natural log, the sampling correlation integrated out where it has a prior.
     """
     rho, weight = problem.rho_nodes()
+    scales, scale_weight = problem.scale_nodes(POINT_SCALE_NODES)
     zero = np.zeros_like(rho)
     logdet, forms = quadratic_forms(problem.stats, zero, zero, rho)
-    loglik = _integrate(problem, logdet, forms)[0]
+    loglik = _integrate(problem, logdet, forms, scales, moments=False).loglik
     top = loglik.max()
-    return float(top + np.log(weight @ np.exp(loglik - top)))
+    return float(top + np.log(np.outer(weight, scale_weight).ravel() @ np.exp(loglik - top)))
 
 
 def _angle(problem: Problem, phi: Vector) -> Vector:
@@ -375,16 +451,30 @@ def _angle(problem: Problem, phi: Vector) -> Vector:
     return np.full_like(phi, ANGLE[problem.heterogeneity])
 
 
-def _loglik(problem: Problem, t: Vector, phi: Vector, rho: Vector) -> tuple[Vector, Vector, Vector]:
+def _given(
+    problem: Problem, t: Vector, phi: Vector, rho: Vector, scales: Vector, *, moments: bool
+) -> Coefficients:
+    """Return the likelihood and the coefficients at each node, for each common scale."""
     tau2 = problem.tau(t) ** 2
     logdet, forms = quadratic_forms(
         problem.stats, tau2 * np.cos(phi) ** 2, tau2 * np.sin(phi) ** 2, rho
     )
-    return _integrate(problem, logdet, forms)
+    return _integrate(problem, logdet, forms, scales, moments=moments)
 
 
-def _integrate(problem: Problem, logdet: Vector, forms: Vector) -> tuple[Vector, Vector, Vector]:
-    given = integrate_coefficients(
-        problem.stats, logdet, forms, problem.prior_mean, problem.prior_sd, problem.columns
+def _integrate(
+    problem: Problem, logdet: Vector, forms: Vector, scales: Vector, *, moments: bool
+) -> Coefficients:
+    prior = problem.prior_mean, problem.prior_sd
+    if problem.common_scale is None:
+        return integrate_coefficients(problem.stats, logdet, forms, *prior, problem.columns)
+    return integrate_common_scale(
+        problem.stats,
+        logdet,
+        forms,
+        *prior,
+        problem.columns,
+        problem.shrunk,
+        scales,
+        moments=moments,
     )
-    return given.loglik, given.mean, given.cov

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reanalysis.design import Design, resolve_priors
+from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.exact.derived import mean_correlation
 from reanalysis.exact.grid import (
-    RHO_NODES,
     Grid,
     Heterogeneity,
     Problem,
@@ -24,23 +24,26 @@ from reanalysis.exact.grid import (
     point_loglik,
 )
 from reanalysis.exact.mixtures import NormalMixtures
-from reanalysis.exact.quadrature import Cumulative, invert, legendre_rule
 from reanalysis.exact.shrinkage import shrink
+from reanalysis.exact.side import side_curve, side_estimate, side_parameters
 from reanalysis.marginal import Statistics
-from reanalysis.priors import Prior
+from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["fit_normal", "log_evidence"]
+__all__ = ["coefficient_posterior", "fit_normal", "log_evidence"]
 
 Vector = NDArray[np.float64]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 ORDERS_2D = ((24, 16), (36, 26), (56, 44), (96, 80), (160, 140))
 ORDERS_1D = ((32, 1), (48, 1), (80, 1), (160, 1), (400, 1))
+SCALE_ORDERS = (12, 18, 27, 40, 60)  # nodes of a common scale, beside each of the above
 LOG_EVIDENCE_TOLERANCE = 1e-4  # nats: a Bayes factor to a hundredth of a percent
 MEAN_TOLERANCE = 1e-4  # posterior standard deviations
 CURVE_POINTS = 121
+CURVE_BINS = 400  # of a curve's normals, by their width: no visible difference
+MODERATORS = "moderators"  # all terms at once
 
 
 def fit_normal(
@@ -85,7 +88,7 @@ def fit_normal(
         estimates=estimates | _predictions(design, fine, coarse),
         densities=_densities(design, fine, estimates),
         bayes_factors=_bayes_factors(design, problem, evidence, spec.name),
-        effects=shrink(design, fine),
+        effects=shrink(design, fine.merged()),
     )
 
 
@@ -104,8 +107,8 @@ def log_evidence(
     spec : ModelSpec
         The model.
     without : sequence of str
-        Parameters fixed at zero: names of coefficients or of factors, ``tau_between``,
-        ``tau_within``, or ``tau`` for both.
+        Parameters fixed at zero: names of coefficients or of terms, ``moderators`` for all
+        terms; ``tau_between``, ``tau_within``, or ``tau`` for both.
 
     Returns
     -------
@@ -120,6 +123,30 @@ def log_evidence(
     return _evidence(_restrict(design, _problem(design, spec), without), spec.name)
 
 
+def coefficient_posterior(design: Design, spec: ModelSpec) -> CoefficientPosterior:
+    """Return the joint posterior of the coefficients.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+
+    Returns
+    -------
+    CoefficientPosterior
+        A mixture of normals, for any linear combination of the coefficients.
+
+    Raises
+    ------
+    EngineError
+        As for `fit_normal`.
+    """
+    coarse, fine = _refine(_problem(design, spec), spec.name)
+    return CoefficientPosterior.of(fine.weight, fine.mean, fine.cov, coarse.weight @ coarse.mean)
+
+
 def _problem(design: Design, spec: ModelSpec) -> Problem:
     priors = resolve_priors(design, spec)
     odd = [name for name in design.coefficients if priors[name].family != "normal"]
@@ -128,6 +155,7 @@ def _problem(design: Design, spec: ModelSpec) -> Problem:
             f"the exact engine integrates coefficients with normal priors only; '{odd[0]}' has "
             f"{priors[odd[0]]}"
         )
+    shrunk = shrunk_columns(design.coefficients, priors)
     stats = Statistics.of(
         design.yi, design.vi, design.X, design.cluster, design.n_averaged, design.V
     )
@@ -140,17 +168,20 @@ def _problem(design: Design, spec: ModelSpec) -> Problem:
         heterogeneity="both" if design.levels == 3 else "between",
         rho=spec.sampling_correlation,
         scale=float(np.sqrt(np.median(design.vi))) / 2,
+        shrunk=shrunk,
+        common_scale=priors.get(COMMON_SCALE),
     )
 
 
-def _refine(problem: Problem, name: str) -> tuple[Grid, Grid]:
+def _refine(problem: Problem, name: str, *, moments: bool = True) -> tuple[Grid, Grid]:
     """Return the first pair of successive grids that agree."""
     box = find_box(problem)
     orders = ORDERS_2D if problem.heterogeneity == "both" else ORDERS_1D
-    coarse = evaluate_grid(problem, box, orders[0])
+    steps = list(zip(orders, SCALE_ORDERS, strict=True))
+    coarse = evaluate_grid(problem, box, *steps[0], moments=moments)
     gap = np.inf
-    for order in orders[1:]:
-        fine = evaluate_grid(problem, box, order)
+    for step in steps[1:]:
+        fine = evaluate_grid(problem, box, *step, moments=moments)
         gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
         moved = _moved(coarse, fine)
         if gap < LOG_EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE:
@@ -166,7 +197,8 @@ def _refine(problem: Problem, name: str) -> tuple[Grid, Grid]:
 def _moved(coarse: Grid, fine: Grid) -> float:
     """Return the largest change of a posterior mean, in posterior standard deviations."""
     largest = 0.0
-    for name in ("tau_between", "tau_within", "tau"):
+    names = ("tau_between", "tau_within", "tau", *side_parameters(fine))
+    for name in names:
         other = fine.values(name)
         before = float(coarse.weight @ coarse.values(name))
         after = float(fine.weight @ other)
@@ -195,8 +227,8 @@ def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]
         )
     if "between_share" in fine.problem.priors and fine.angles is not None:
         estimates["between_share"] = _share(fine, coarse)
-    if isinstance(fine.problem.rho, Prior):
-        estimates["sampling_correlation"] = _correlation(fine, coarse)
+    for name, side in side_parameters(fine).items():
+        estimates[name] = side_estimate(name, side, fine, coarse, PROBABILITIES)
     return estimates
 
 
@@ -261,39 +293,13 @@ def _normal_estimates(
     }
 
 
-def _correlation(fine: Grid, coarse: Grid) -> Estimate:
-    """Summarise the sampling correlation along the prior's probability scale."""
-    prior = fine.problem.rho
-    assert isinstance(prior, Prior)
-    rule = legendre_rule(RHO_NODES)
-    mass = fine.weight.reshape(-1, RHO_NODES).sum(axis=0)
-    density = (mass / (rule.weights / 2))[:, None]
-    nodes = fine.rho[:RHO_NODES]
-    mean = float(mass @ nodes)
-    cumulative = Cumulative.of(rule, (0.0, 1.0), density)
-
-    def cdf_pdf(u: Vector) -> tuple[Vector, Vector]:
-        F, f = cumulative.at(u[:, None])
-        return F[:, 0], f[:, 0]
-
-    quantiles = prior.ppf(invert(cdf_pdf, PROBABILITIES, (0.0, 1.0), PROBABILITIES))
-    return Estimate(
-        "sampling_correlation",
-        mean,
-        float(np.sqrt(mass @ (nodes - mean) ** 2)),
-        float(quantiles[0]),
-        float(quantiles[2]),
-        median=float(quantiles[1]),
-        numerical_error=abs(mean - float(coarse.weight @ coarse.rho)),
-    )
-
-
 def _densities(
     design: Design, grid: Grid, estimates: Mapping[str, Estimate]
 ) -> dict[str, tuple[Vector, Vector]]:
     """Return density curves of the coefficients and standard deviations."""
+    bins = CURVE_BINS if grid.scale_nodes > 1 else None  # else the nodes are few enough
     mixtures = NormalMixtures.of(
-        grid.weight, grid.mean.T, np.diagonal(grid.cov, axis1=1, axis2=2).T
+        grid.weight, grid.mean.T, np.diagonal(grid.cov, axis1=1, axis2=2).T, bins=bins
     )
     mean, sd = mixtures.moments()
     x = mean[:, None] + sd[:, None] * np.linspace(-4, 4, CURVE_POINTS)
@@ -304,6 +310,8 @@ def _densities(
         points = np.linspace(0.0, e.value + 5 * (e.sd or 0.0), CURVE_POINTS)
         at = np.maximum(points, points[1] * 1e-6)
         curves[name] = points, grid.cdf_pdf(name, at)[1]
+    for name, side in side_parameters(grid).items():
+        curves[name] = side_curve(side, grid, CURVE_POINTS)
     return curves
 
 
@@ -315,6 +323,8 @@ def _restrict(design: Design, problem: Problem, without: Sequence[str]) -> Probl
             columns.discard(design.coefficients.index(name))
         elif name in design.factors:
             columns -= set(design.factors[name])
+        elif name == MODERATORS:
+            columns -= {i for group in design.factors.values() for i in group}
         elif name in ("tau_between", "tau_within", "tau"):
             zero.add(name)
         else:
@@ -326,22 +336,45 @@ def _restrict(design: Design, problem: Problem, without: Sequence[str]) -> Probl
         heterogeneity = "within" if problem.heterogeneity == "both" else "none"
     elif "tau_within" in zero:
         heterogeneity = "between"
-    return replace(problem, columns=tuple(sorted(columns)), heterogeneity=heterogeneity)
+    shrunk = tuple(i for i in problem.shrunk if i in columns)
+    return replace(
+        problem,
+        columns=tuple(sorted(columns)),
+        heterogeneity=heterogeneity,
+        shrunk=shrunk,
+        common_scale=problem.common_scale if shrunk else None,
+    )
 
 
 def _evidence(problem: Problem, name: str) -> float:
     if problem.heterogeneity == "none":
         return point_loglik(problem)
-    return _refine(problem, name)[1].log_marginal_likelihood
+    return _refine(problem, name, moments=False)[1].log_marginal_likelihood
 
 
 def _bayes_factors(
     design: Design, problem: Problem, evidence: float, name: str
 ) -> dict[str, float]:
     """Return log Bayes factors of the full model against each parameter being zero."""
-    targets = [*design.coefficients, *(f for f, c in design.factors.items() if len(c) > 1)]
+    targets = _tested_coefficients(design)
     targets += ["tau_between", "tau_within", "tau"] if design.levels == 3 else ["tau_between"]
     return {
         target: evidence - _evidence(_restrict(design, problem, (target,)), name)
         for target in targets
     }
+
+
+def _tested_coefficients(design: Design) -> list[str]:
+    """Return what a Bayes factor is for: coefficients, and terms of several.
+
+    A sum-to-zero contrast of three or more levels is no hypothesis of anybody's; only its term is.
+    """
+    contrasts = {
+        i
+        for term in design.terms
+        for i in term.columns
+        if len(term.columns) > 1 and not any(variable.reference for variable in term.variables)
+    }
+    targets = [name for i, name in enumerate(design.coefficients) if i not in contrasts]
+    targets += [name for name, columns in design.factors.items() if len(columns) > 1]
+    return targets + ([MODERATORS] if len(design.factors) > 1 else [])
