@@ -1,5 +1,6 @@
 """The likelihood, its derivatives, and the search for its maximum."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -106,8 +107,10 @@ def test_no_point_of_a_fine_grid_is_higher_than_the_maximum(method, seed):
     grid = [likelihood.at(np.array([a, b]) ** 2).loglik for a in taus for b in taus]
     assert best.converged
     assert best.evaluation.loglik >= max(grid) - 1e-12
-    gradient, tau2 = best.evaluation.gradient, best.evaluation.tau2
-    information = np.diagonal(best.evaluation.information)
+    tau2 = best.evaluation.tau2
+    there = likelihood.at(tau2, derivatives=True)
+    gradient = there.gradient
+    information = np.diagonal(there.information)
     assert np.all(np.abs(gradient[tau2 > 0]) <= 1e-7 * np.sqrt(information[tau2 > 0]))
     assert np.all(gradient[tau2 == 0] <= 0)
 
@@ -170,3 +173,25 @@ def test_the_scale_of_the_effects_carries_through(make_design):
         assert other.estimates["tau_within"].upper == pytest.approx(
             scale * fit.estimates["tau_within"].upper, rel=1e-7
         )
+
+
+def test_a_search_that_runs_out_of_steps_says_so(make_design, monkeypatch):
+    monkeypatch.setattr("reanalysis.frequentist.optimise.MAX_STEPS", 1)
+    assert not fit_reml(make_design("konstantopoulos2011"), SPEC, details=False).converged
+
+
+def test_time_grows_with_rows_not_with_their_square():
+    # Counted in array elements rather than seconds: no array of the search has more than a few
+    # rows of length k, so ten times the rows is ten times the memory.
+    peaks = []
+    for k in (1000, 10000):
+        rng = np.random.default_rng(k)
+        cluster = np.sort(np.r_[np.arange(k // 5), rng.integers(0, k // 5, k - k // 5)])
+        names = tuple(str(i) for i in range(k))
+        yi, vi = rng.normal(size=k), rng.uniform(0.01, 0.1, k)
+        design = Design(yi, vi, np.ones((k, 1)), ("mu",), cluster, names[: k // 5], names)
+        tracemalloc.start()
+        fit_reml(design, SPEC, details=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] / peaks[0] < 12

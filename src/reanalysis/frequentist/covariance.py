@@ -69,12 +69,12 @@ class RankOneBlocks:
         self.structure = structure
         d = structure.vi + within * structure.shares
         self.weights = 1.0 / d
-        self.logdet = float(np.sum(np.log(d)))
+        self.logdet = float(np.log(d).sum())
         self.pull: Vector | None = None
         if structure.shared is not None:
             total = structure.cluster_sums(self.weights)
             self.pull = between / (1.0 + between * total)
-            self.logdet += float(np.sum(np.log1p(between * total)))
+            self.logdet += float(np.log1p(between * total).sum())
 
     def solve(self, rows: Vector) -> Vector:
         """Return ``S^-1`` applied to each row of a (c, k) array."""
@@ -93,7 +93,7 @@ class RankOneBlocks:
     def weighted_norm(self, weights: Vector) -> float:
         """Return ``tr(S^-1 N S^-1 N)`` for the diagonal matrix ``N`` of the weights."""
         scaled = weights * self.weights
-        norm = float(np.sum(scaled**2))
+        norm = float(scaled @ scaled)
         if self.pull is None:
             return norm
         sums = self.structure.cluster_sums(

@@ -67,11 +67,12 @@ def interval(
     lower, upper : numpy.ndarray
         Ends of the interval.
     """
+    tail = 0.5 + level / 2
     df = np.asarray(df, dtype=float)
     finite = np.isfinite(df)
-    tail = 0.5 + level / 2
-    quantile = np.where(
-        finite, special.stdtrit(np.where(finite, df, 1.0), tail), special.ndtri(tail)
-    )
+    quantile = np.asarray(special.ndtri(tail))
+    if finite.any():
+        student = special.stdtrit(np.where(finite, df, 1.0), tail)
+        quantile = np.where(finite, student, quantile)
     estimate, half = np.asarray(estimate, dtype=float), quantile * np.asarray(se, dtype=float)
     return estimate - half, estimate + half

@@ -78,15 +78,13 @@ def describe_heterogeneity(likelihood: Likelihood, tau2: NDArray[np.float64]) ->
         Q and I2.
     """
     none = np.zeros_like(tau2)
+    homogeneous = likelihood.at(none)
+    q, df = homogeneous.rss, likelihood.k - likelihood.p
     covariance = make_covariance(likelihood.structure, none)
     wx = covariance.solve(likelihood.basis)
-    wy = covariance.solve(likelihood.yi[None, :])[0]
-    a = wx @ likelihood.basis.T
-    gamma = np.linalg.solve(a, wx @ likelihood.yi)
-    q = float((likelihood.yi - gamma @ likelihood.basis) @ (wy - gamma @ wx))
-    df = likelihood.k - likelihood.p
-    trace = float(np.sum(covariance.diagonal()) - np.trace(np.linalg.solve(a, wx @ wx.T)))
-    typical = df / trace
+    # tr(P) with P = W - W X (X'WX)^-1 X'W.
+    trace = covariance.diagonal().sum() - (homogeneous.inverse * (wx @ wx.T)).sum()
+    typical = df / float(trace)
     total = float(np.sum(tau2)) + typical
     shares = dict(zip(likelihood.structure.components, 100 * tau2 / total, strict=True))
     return Heterogeneity(

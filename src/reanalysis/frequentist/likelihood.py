@@ -5,6 +5,7 @@ are cluster sums (Lindstrom & Bates 1988, JASA 83, 1014-1022; Jennrich & Schluch
 Biometrics 42, 805-820): one evaluation costs O(k p), never a k x k matrix.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,27 +122,29 @@ class Likelihood:
         wx = solved[:p]
         # One product gives X'WX and X'Wy, and in its last row y'WX and y'Wy.
         gram = solved[: p + 1] @ self.rows[: p + 1].T
-        inverse = np.linalg.inv(gram[:p, :p])
+        inverse, logdet = _invert(gram[:p, :p])
         gamma = inverse @ gram[:p, p]
         e = solved[p] - gamma @ wx
         rss = float((self.yi - gamma @ self.basis) @ e)
         loglik = -0.5 * (self.k * LOG_2PI + covariance.logdet + rss)
         if self.method == "REML":
-            loglik += 0.5 * (p * LOG_2PI + float(np.linalg.slogdet(inverse)[1]))
+            loglik += 0.5 * (p * LOG_2PI - logdet)
         if not derivatives:
             return Evaluation(tau2, loglik, gamma, inverse, rss, NONE, NONE, NONE)
-        derived = self._derivatives(covariance, wx, solved[p + 1], e, inverse)
+        solved[p] = e  # from here on W (y - X b) takes the place of W y
+        derived = self._derivatives(covariance, solved, inverse)
         return Evaluation(tau2, loglik, gamma, inverse, rss, *derived)
 
     def _derivatives(
-        self, covariance: Covariance, wx: Vector, w1: Vector, e: Vector, inverse: Vector
+        self, covariance: Covariance, solved: Vector, inverse: Vector
     ) -> tuple[Vector, Vector, Vector]:
         """Return gradient, Hessian and expected information.
 
         Write S_i for the derivative of the covariance by component i, W for its inverse, A for
         X'WX and P = W - W X A^-1 X' W. Then the gradient is (e'S_i e - tr(P S_i)) / 2, the
         expected information tr(P S_i P S_j) / 2, and the Hessian is the information minus
-        e'S_i P S_j e. ML has W for P in the traces.
+        e'S_i P S_j e, with e = P y. ML has W for P in the traces. The rows of `solved` are W X, e
+        and W 1.
         """
         s, p = self.structure, self.p
         c = len(s.components)
@@ -150,11 +153,11 @@ class Likelihood:
         trace, square = np.empty(c), np.empty(c)  # tr(W S_i), e'S_i e
         traces, forms = np.empty((c, c)), np.empty((c, c))  # tr(W S_i W S_j), e'S_i W S_j e
         cross = np.empty((c, p))  # X'W S_i e
-        both = np.vstack([wx, e])
+        both, w1 = solved[: p + 1], solved[p + 1]
         if s.shared is not None:
             b = s.shared
-            sums = s.cluster_sums(both)
-            ones = s.cluster_sums(w1)
+            every = s.cluster_sums(solved)
+            sums, ones = every[: p + 1], every[p + 1]
             q, f = sums[:p], sums[p]
             products = sums @ sums.T
             outer[b], cross[b], square[b] = products[:p, :p], products[:p, p], products[p, p]
@@ -178,12 +181,22 @@ class Likelihood:
                 middle[w, b] = middle[b, w].T
         if self.method == "REML":
             left = inverse @ outer
-            trace -= np.trace(left, axis1=1, axis2=2)
+            trace -= outer.reshape(c, -1) @ inverse.ravel()
             traces -= 2.0 * (middle.reshape(c, c, -1) @ inverse.ravel())
             traces += left.reshape(c, -1) @ left.transpose(0, 2, 1).reshape(c, -1).T
         information = 0.5 * traces
         forms -= cross @ inverse @ cross.T
         return 0.5 * (square - trace), information - forms, information
+
+
+def _invert(a: Vector) -> tuple[Vector, float]:
+    """Return the inverse of a positive definite matrix and its log determinant."""
+    if len(a) == 1:
+        # The most common case: LAPACK's wrappers would take a third of a small evaluation.
+        value = a.item()
+        return np.array([[1.0 / value]]), math.log(value)
+    factor = np.linalg.cholesky(a)
+    return np.linalg.inv(a), 2.0 * float(np.log(np.diagonal(factor)).sum())
 
 
 def make_likelihood(design: Design, rho: float, method: Method) -> Likelihood:

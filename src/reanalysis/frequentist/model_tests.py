@@ -32,8 +32,7 @@ def component_tests(likelihood: Likelihood, best: Evaluation) -> pd.DataFrame:
     components = likelihood.structure.components
     rows = []
     for index, name in enumerate(components):
-        free = np.ones(len(components), dtype=bool)
-        free[index] = False
+        free = [position != index for position in range(len(components))]
         reduced = maximise(likelihood, free=free).evaluation.loglik
         lrt = max(0.0, 2.0 * (best.loglik - reduced))
         p = chi2_sf(lrt, 1)

@@ -145,13 +145,12 @@ def _end(
 
 def _profiled(likelihood: Likelihood, guess: Evaluation, index: int, value: float) -> Evaluation:
     """Return the best likelihood with one component held at a value."""
-    start = guess.tau2.copy()
+    start = guess.tau2.tolist()
     start[index] = value
-    free = np.ones(start.size, dtype=bool)
-    free[index] = False
-    if not np.any(free):
-        return likelihood.at(start, derivatives=True)
-    floor = 1e-3 * float(np.median(likelihood.structure.vi))
-    end = climb(likelihood, start, free, floor)
-    assert end is not None  # only a rival makes a climb give up
-    return end.evaluation
+    free = [position != index for position in range(len(start))]
+    if any(free):
+        floor = 1e-3 * float(np.median(likelihood.structure.vi))
+        end = climb(likelihood, start, free, floor)
+        assert end is not None  # only a rival makes a climb give up
+        start = end.evaluation.tau2.tolist()
+    return likelihood.at(np.array(start), derivatives=True)

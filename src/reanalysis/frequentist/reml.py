@@ -36,6 +36,8 @@ __all__ = ["fit_reml"]
 
 Vector = NDArray[np.float64]
 
+NO_EFFECTS = pd.DataFrame()  # shared: making an empty frame would take a tenth of a small fit
+
 
 def fit_reml(
     design: Design,
@@ -150,9 +152,10 @@ def _record(design: Design, likelihood: Likelihood, optimum: Optimum) -> Frequen
             "tau", float(np.sqrt(between + within)), interval="not computed"
         )
     if design.coefficients == ("mu",):
-        for name, variance in (("new_sample", between), ("new_effect", between + within)):
-            value, sd = float(coef[0]), float(np.sqrt(vcov[0, 0] + variance))
-            lower, upper = (float(end) for end in interval(value, sd))
+        sds = np.sqrt(vcov[0, 0] + np.array([between, between + within]))
+        ends = np.stack([sds, *interval(coef, sds)], axis=1).tolist()
+        for name, (sd, lower, upper) in zip(("new_sample", "new_effect"), ends, strict=True):
+            value = float(coef[0])
             estimates[name] = Estimate(name, value, sd, lower, upper, interval="prediction, z")
     return FrequentistFit(
         method=likelihood.method,
@@ -175,6 +178,7 @@ def _record(design: Design, likelihood: Likelihood, optimum: Optimum) -> Frequen
         qm_df=columns.size if qm is not None else None,
         qm_p=chi2_sf(qm, columns.size) if qm is not None else None,
         boundary=tuple(name for name in components if tau2[name] == 0),
+        effects=NO_EFFECTS,
     )
 
 

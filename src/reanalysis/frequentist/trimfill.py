@@ -174,6 +174,5 @@ def _rows(like: Design, yi: Vector, vi: Vector) -> Design:
 def _fit(rows: Design, model: Fit) -> tuple[Vector, Vector, float]:
     """Return coefficients, their covariance and tau2."""
     likelihood: Likelihood = make_likelihood(rows, 0.0, "ML" if model == "ML" else "REML")
-    free = np.array([model != "EE"])
-    best = maximise(likelihood, free=free).evaluation
+    best = maximise(likelihood, free=[model != "EE"]).evaluation
     return *likelihood.coefficients(best), float(best.tau2[0])
