@@ -48,6 +48,7 @@ PARAMETERS = (
     "tau",
     "between_share",
     "sampling_correlation",
+    "beta_scale",
 )
 RETRY_TARGET = 0.99
 STARTS = 100

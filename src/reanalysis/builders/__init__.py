@@ -19,6 +19,7 @@ from reanalysis.builders.blocks import Blocks, make_blocks
 from reanalysis.builders.conditionals import draw_effects, sample_loglik
 from reanalysis.builders.hierarchical import hierarchical_data, hierarchical_loglik
 from reanalysis.design import Design
+from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
@@ -94,6 +95,7 @@ SUPPORTS = {  # where a prior must live for the model to be defined
     "tau": (0.0, np.inf),
     "between_share": (0.0, 1.0),
     "sampling_correlation": (0.0, 1.0),
+    COMMON_SCALE: (0.0, np.inf),
 }
 
 
@@ -109,7 +111,7 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
     priors : mapping of str to Prior
         A prior for each coefficient by name; ``tau_between``, and with three levels
         ``tau_within``, or ``tau`` and ``between_share``; ``sampling_correlation`` where it has
-        a prior.
+        a prior; ``beta_scale`` where the moderators' coefficients share one.
 
     Returns
     -------
@@ -179,8 +181,9 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
     Returns
     -------
     dict of str to tuple of Prior
-        ``mu``, or ``beta``, or, where the coefficients' priors are of several families, one
-        vector ``beta_<family>`` for each; then the variance parameters.
+        ``mu``, or ``beta``, or, where the coefficients' priors are of several families or have a
+        common scale, one vector ``beta_<family>`` for each (in units of the scale); then the
+        variance parameters and the common scale.
 
     Raises
     ------
@@ -190,8 +193,7 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
     names = ["tau_between"]
     if design.levels == 3:
         names = ["tau", "between_share"] if "between_share" in priors else [*names, "tau_within"]
-    if "sampling_correlation" in priors:
-        names.append("sampling_correlation")
+    names += [name for name in ("sampling_correlation", COMMON_SCALE) if name in priors]
     for name in (*design.coefficients, *names):
         if name not in priors:
             raise EngineError(f"the model has no prior for '{name}'.")
@@ -207,7 +209,8 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
         free["mu"] = (priors["mu"],)
     else:
         for family, members in groups.items():
-            name = "beta" if len(groups) == 1 else f"beta_{family}"
+            whole = len(groups) == 1 and COMMON_SCALE not in priors
+            name = "beta" if whole else f"beta_{family}"
             free[name] = tuple(priors[design.coefficients[i]] for i in members)
     for name in names:
         free[name] = (priors[name],)
@@ -262,6 +265,7 @@ def model_structure(
     """
     free = free_parameters(design, priors).items()
     coefficients = [priors[name].family for name in design.coefficients]
+    coefficients += [f"shrunk:{i}" for i in shrunk_columns(design.coefficients, priors)]
     return spec.mechanism, *coefficients, *(f"{name}:{p[0].family}:{len(p)}" for name, p in free)
 
 
@@ -283,7 +287,7 @@ def _is_coefficient(name: str) -> bool:
 
 
 def _is_vector(name: str) -> bool:
-    return name == "beta" or name.startswith("beta_")
+    return name == "beta" or (name.startswith("beta_") and name != COMMON_SCALE)
 
 
 def _variable(name: str, priors: tuple[Prior, ...], data: Tensors) -> TensorVariable:
@@ -305,4 +309,9 @@ def _coefficients(
     families = _families(design, priors)
     parts = pt.concatenate([variables[f"beta_{family}"] for family in families])
     order = np.argsort(np.concatenate(list(families.values())))
-    return pm.Deterministic("beta", parts[order], dims="coefficient")
+    beta = parts[order]
+    shrunk = shrunk_columns(design.coefficients, priors)
+    if shrunk:  # sampled in units of the common scale: that way its posterior is no funnel
+        mask = np.isin(np.arange(design.p), shrunk)
+        beta = beta * pt.where(mask, variables[COMMON_SCALE], 1.0)
+    return pm.Deterministic("beta", beta, dims="coefficient")

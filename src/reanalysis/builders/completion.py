@@ -10,6 +10,7 @@ from reanalysis.builders import coefficient_labels, find_likelihood, free_parame
 from reanalysis.builders.blocks import make_blocks
 from reanalysis.design import Design
 from reanalysis.effect_sizes import mean_r
+from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
 from reanalysis.spec import ModelSpec
 
@@ -79,13 +80,7 @@ def complete_draws(
         if name in priors
     }
     if "beta" in sampled:
-        log_prior["beta"] = np.stack(
-            [
-                priors[name].logpdf(sampled["beta"][..., i])
-                for i, name in enumerate(design.coefficients)
-            ],
-            axis=-1,
-        )
+        log_prior["beta"] = _coefficient_log_prior(design, priors, sampled)
     loglik = likelihood.sample_loglik(blocks, flat).reshape(*shape, -1)
     return _tree(
         design,
@@ -96,6 +91,22 @@ def complete_draws(
             "log_likelihood": {"yi": loglik},
         },
     )
+
+
+def _coefficient_log_prior(
+    design: Design, priors: Mapping[str, Prior], sampled: Mapping[str, Vector]
+) -> Vector:
+    """Return the log prior density of each coefficient, given their common scale."""
+    shrunk = shrunk_columns(design.coefficients, priors)
+    columns = []
+    for i, name in enumerate(design.coefficients):
+        values = sampled["beta"][..., i]
+        if i in shrunk:
+            scale = sampled[COMMON_SCALE]
+            columns.append(priors[name].logpdf(values / scale) - np.log(scale))
+        else:
+            columns.append(priors[name].logpdf(values))
+    return np.stack(columns, axis=-1)
 
 
 def _tree(design: Design, groups: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> xr.DataTree:
