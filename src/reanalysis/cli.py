@@ -1,4 +1,4 @@
-"""The command line: `reanalysis run`, `check`, `audit`, `init`, `render`, `list`.
+"""The command line: `reanalysis run`, `check`, `audit`, `init`, `render`, `verify`, `list`.
 
 Only click is imported at the top: ``--help`` must answer at once, and ``check`` and ``audit``
 never load a sampler. Exit status: 0 done; 1 engines that disagree, or a bug; 2 bad input; 3 a fit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 2, 3, 4, 130, 143
+DIFFERS, BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 130, 143
 
 EXAMPLES = """\b
 Reanalyse a published meta-analysis: exact, NUTS and REML side by side, in one report.
@@ -173,7 +173,7 @@ def run(
 
 def _status(analysis: "Analysis") -> int:
     if not analysis.agrees:
-        return 1
+        return DIFFERS
     empty = any(m.reml is m.exact is m.nuts is None for m in analysis.models.values())
     return 0 if analysis.converged and not empty else GATE
 
@@ -335,6 +335,32 @@ def render(folder: str) -> None:
     from reanalysis.terminal import say
 
     say(f"report  {render_folder(Path(folder))}")
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@JSON
+@click.pass_context
+def verify(ctx: click.Context, folder: str, as_json: bool) -> None:
+    """Compute the saved numbers of DIR again and name what differs.
+
+    Uses the data and the spec that the run archived in DIR; changes nothing. Exit status 1 if
+    anything differs.
+    """
+    from reanalysis.terminal import say
+    from reanalysis.verification import verify_folder
+
+    found = verify_folder(Path(folder))
+    if as_json:
+        say(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        for difference in found.differences:
+            say(f"DIFFERS  {difference}")
+        for note in found.notes:
+            say(f"note     {note}")
+        if found.ok:
+            say(f"verified {found.numbers:,} numbers computed again; every file is the run's own.")
+    ctx.exit(0 if found.ok else DIFFERS)
 
 
 @main.command("list")
