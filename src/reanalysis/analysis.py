@@ -222,8 +222,8 @@ def _bias(average: "ModelAverage | None") -> float | None:
     """Return the log Bayes factor for publication bias of a model average."""
     if average is None:
         return None
-    inclusion = average.inclusion.set_index("component")
-    return float(inclusion.loc["bias", "log_bayes_factor"])
+    bias = average.inclusion["component"] == "bias"
+    return float(average.inclusion.loc[bias, "log_bayes_factor"].iloc[0])
 
 
 def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:
