@@ -207,7 +207,8 @@ def test_the_answer_is_one_sentence_of_numbers(page):
         page.words
     )
     assert "from 51 effects in 25 samples with 1,167 people" in page.words
-    assert "the 95 % interval lies wholly above zero, as the paper’s does" in page.words
+    assert "The average is above zero, as the paper says: both 95 % intervals" in page.words
+    assert "It is a little smaller than printed (.18, not .20), well within" in page.words
     assert "more than 10,000 to 1" in page.words
 
 
@@ -312,6 +313,7 @@ def test_a_failed_gate_is_named_and_none_of_its_numbers_is_shown(document):
     page = Page(html)
     assert "Not converged" in page.words
     assert "R-hat is 1.31, above 1.01" in page.words
+    assert "The answer above is the exact engine’s" in page.words
     assert "✕ no" in page.words
     assert "Bayes, NUTS" not in page.words
     for number in ("7.186", "7.187", "7.19"):
@@ -372,8 +374,8 @@ def test_bayes_factors_of_any_size_are_printed(document, log_factor):
 def test_a_posterior_that_includes_zero_is_called_less_certain(document):
     document["models"]["three_level"]["exact"]["estimates"]["mu"]["lower"] = -0.01
     words = Page(render_html(document)).words
-    assert "the 95 % interval now lies on both sides of zero" in words
-    assert "as the paper’s does" not in words
+    assert "the 95 % interval now holds zero; the paper’s did not" in words
+    assert "as the paper says" not in words
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from reanalysis.wording import Scale, number, odds, parameter_name, plain
 __all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
 
 SAME = 0.1  # of a published standard error: not worth a word
+HOW_MUCH = ((1.0, "a little "), (2.0, ""), (math.inf, "clearly "))  # in published standard errors
 Z95 = 1.959964
 VERDICTS = (
     "supported",
@@ -87,6 +88,8 @@ def make_status(models: Sequence[Selected]) -> Status:
             f"NUTS missed its convergence gate in model “{_title(m)}”"
             f"{': ' + why if why else ''}. None of its numbers is shown as a result."
         )
+    if models[0].nuts_failed and models[0].posterior is not None:
+        bad.append("The answer above is the exact engine’s, which needs no sampling.")
     apart = [m for m in models if disagreements(m)]
     for m in apart:
         names = ", ".join(parameter_name(n).lower() for n in disagreements(m))
@@ -267,33 +270,40 @@ def _holds(
 
 
 def _direction(now: int, before: int | None) -> str:
-    where = {1: "wholly above zero", -1: "wholly below zero", 0: "on both sides of zero"}[now]
+    """Say on which side of zero the interval lies, and where the paper's lay; 0 is both sides."""
+    side = {1: "above", -1: "below", 0: ""}[now]
+    where = f"lies wholly {side} zero" if side else "holds zero"
     if before is None:
-        return f"The 95 % interval lies {where}."
+        return f"The 95 % interval {where}."
     if now == before:
-        opening = "It holds" if now else "The uncertainty stays"
-        return f"{opening}: the 95 % interval lies {where}, as the paper’s does."
+        return (
+            f"The average is {side} zero, as the paper says: both 95 % intervals lie wholly {side} "
+            "it."
+            if side
+            else "As in the paper, the 95 % interval holds zero: the average may be on either side."
+        )
     if now == 0:
-        return "It becomes less certain: the 95 % interval now lies on both sides of zero."
+        return "It becomes less certain: the 95 % interval now holds zero; the paper’s did not."
     if before == 0:
-        return f"It becomes more certain: the 95 % interval lies {where}; the paper’s did not."
-    return f"It turns around: the 95 % interval lies {where}, the paper’s on the other side."
+        return f"It becomes more certain: the 95 % interval {where}; the paper’s held it."
+    return f"It turns around: the 95 % interval {where}, the paper’s on the other side."
 
 
 def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) -> str:
+    """Compare the estimate with the printed one, by the printed interval."""
     if "lower" not in printed or "upper" not in printed:
         return f"The paper printed {scale.value(printed['mean'])}, without an interval."
     se = (printed["upper"] - printed["lower"]) / (2 * Z95)
     shift = (found["mean"] - printed["mean"]) / se
     if abs(shift) < SAME:
         return "Its size is practically the one printed."
-    word = "larger" if shift > 0 else "smaller"
-    much = "far beyond" if abs(shift) > 3 else "beyond" if abs(shift) > 2 else "well within"
-    if 1 < abs(shift) <= 2:
-        much = "within"
+    digits = 2 if scale.value(found["mean"]) != scale.value(printed["mean"]) else 3
+    values = f"{scale.value(found['mean'], digits)}, not {scale.value(printed['mean'], digits)}"
+    much = next(word for limit, word in HOW_MUCH if abs(shift) < limit)
+    margin = "well within" if abs(shift) < 1 else "within" if abs(shift) < Z95 else "beyond"
     return (
-        f"Its size is {word} than printed by {number(abs(shift), 1)} of the paper’s standard "
-        f"errors, {much} what the paper’s own interval allows for."
+        f"It is {much}{'larger' if shift > 0 else 'smaller'} than printed ({values}), {margin} the "
+        "paper’s own margin of error."
     )
 
 
