@@ -39,8 +39,8 @@ ROWS = [
     ["frequentist", "exact", "builders", "summaries"],
     ["nuts"],
     # analysis
-    ["comparison", "checks", "claims", "multiverse", "calibration"],
     ["spread"],
+    ["comparison", "checks", "claims", "multiverse", "calibration", "ladder", "sensitivity"],
     ["analysis"],
     ["document"],
     # pictures and the report

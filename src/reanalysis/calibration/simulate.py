@@ -1,0 +1,122 @@
+"""Data sets from the two- and three-level normal model, at the user's own design."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reanalysis.design import Design, resolve_priors
+from reanalysis.priors import Prior
+from reanalysis.results import EngineError
+from reanalysis.spec import ModelSpec
+
+__all__ = ["Simulation", "simulate"]
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Simulated data sets with the parameters they came from.
+
+    Attributes
+    ----------
+    truth : pandas.DataFrame of shape (r, parameters)
+        Coefficients, ``tau_between``, with three levels ``tau_within``, and
+        ``sampling_correlation`` where that has a prior.
+    Y : numpy.ndarray of shape (r, k)
+        Estimates on the analysis scale, one data set per row.
+    """
+
+    truth: pd.DataFrame
+    Y: Vector
+
+
+def simulate(
+    design: Design,
+    spec: ModelSpec,
+    replicates: int,
+    rng: np.random.Generator,
+    *,
+    fixed: Mapping[str, float] | None = None,
+) -> Simulation:
+    """Draw parameters from the priors and data from the model.
+
+    Parameters
+    ----------
+    design : Design
+        Which effects there are, with which precision; its `yi` is not used.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+    replicates : int
+        Number of data sets.
+    rng : numpy.random.Generator
+        Source of randomness.
+    fixed : mapping of str to float, optional
+        Parameters that are not drawn: coefficients, ``tau_between``, ``tau_within``,
+        ``sampling_correlation``.
+
+    Returns
+    -------
+    Simulation
+        True effects ``X b + u + w`` with sampling errors, one data set per row.
+
+    Raises
+    ------
+    EngineError
+        If the model has a selection mechanism.
+    ValueError
+        If `fixed` names a parameter that the model does not have.
+    """
+    if spec.mechanism != "none":
+        raise EngineError(f"the normal simulator has no mechanism '{spec.mechanism}'")
+    truth = _draw_parameters(design, spec, replicates, rng)
+    unknown = [name for name in fixed or {} if name not in truth]
+    if unknown:
+        raise ValueError(f"no parameter '{unknown[0]}'; the model has {', '.join(truth)}")
+    for name, value in (fixed or {}).items():
+        truth[name] = np.full(replicates, float(value))
+    beta = np.column_stack([truth[name] for name in design.coefficients])
+    Y = beta @ design.X.T
+    Y += (
+        truth["tau_between"][:, None]
+        * rng.standard_normal((replicates, design.m))[:, design.cluster]
+    )
+    if "tau_within" in truth:
+        own = rng.standard_normal(Y.shape) / np.sqrt(design.n_averaged)
+        Y += truth["tau_within"][:, None] * own
+    rho = truth.get("sampling_correlation")
+    if rho is None:
+        assert not isinstance(spec.sampling_correlation, Prior)
+        rho = np.full(replicates, float(spec.sampling_correlation))
+    Y += _sampling_errors(design, rho[:, None], rng)
+    return Simulation(pd.DataFrame(truth), Y)
+
+
+def _draw_parameters(
+    design: Design, spec: ModelSpec, replicates: int, rng: np.random.Generator
+) -> dict[str, Vector]:
+    priors = resolve_priors(design, spec)
+    truth = {name: priors[name].rvs(replicates, rng) for name in design.coefficients}
+    if "between_share" in priors:
+        tau, share = (priors[name].rvs(replicates, rng) for name in ("tau", "between_share"))
+        truth["tau_between"] = tau * np.sqrt(share)
+        truth["tau_within"] = tau * np.sqrt(1 - share)
+    else:
+        names = ("tau_between", "tau_within")[: design.levels - 1]
+        truth |= {name: priors[name].rvs(replicates, rng) for name in names}
+    if "sampling_correlation" in priors:
+        truth["sampling_correlation"] = priors["sampling_correlation"].rvs(replicates, rng)
+    return truth
+
+
+def _sampling_errors(design: Design, rho: Vector, rng: np.random.Generator) -> Vector:
+    """Return errors with correlation `rho` (r, 1) within samples, or with the given covariance."""
+    r = len(rho)
+    own = rng.standard_normal((r, design.k))
+    if design.V is not None:
+        return own @ np.linalg.cholesky(design.V).T
+    shared = rng.standard_normal((r, design.m))[:, design.cluster]
+    return np.sqrt(design.vi) * (np.sqrt(rho) * shared + np.sqrt(1 - rho) * own)

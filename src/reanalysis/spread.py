@@ -1,0 +1,217 @@
+"""Many fits, spread over cores or a cluster, kept on disk as they come.
+
+Small work runs in this process; long work on a local Dask cluster, or on any cluster by address.
+Each result is one line of a file, under a key that stands for everything it depends on: a run that
+was killed goes on where it stopped, and results of another spec are simply not its own.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Tally", "Watcher", "read_lines", "spread"]
+
+Record = Mapping[str, Any]
+
+AT_ONCE = 100  # fits of one Dask task: its overhead is about a millisecond
+IN_PROCESS = 400  # fits that are done before a cluster has started
+ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total, failed : int
+        Jobs; `done` includes the failed ones and those kept from a former run.
+    seconds, seconds_left : float
+        Time taken, and the time left at the rate so far (0 before the first result).
+    """
+
+    done: int
+    total: int
+    failed: int
+    seconds: float
+    seconds_left: float
+
+
+Watcher = Callable[[Tally], None]
+
+
+def spread[Job](
+    task: Callable[[Job], Record],
+    jobs: Mapping[str, Job],
+    *,
+    store: Path | None = None,
+    scheduler: str = "here",
+    fits_per_job: int = 1,
+    watcher: Watcher | None = None,
+) -> dict[str, Record]:
+    """Do every job once and return all results.
+
+    Parameters
+    ----------
+    task : callable
+        A function of a module that takes a job and returns a record for JSON. It reports a fit
+        that cannot be done as ``{"error": reason}``.
+    jobs : mapping of str to object
+        Jobs by key; the key must stand for everything that the result depends on.
+    store : pathlib.Path, optional
+        File of results, one JSON object a line; what it holds already is not done again, unless
+        it failed. Its folder exists.
+    scheduler : str
+        ``here`` stays in this process; ``local`` starts a Dask cluster on this machine (a script
+        that asks for it needs its ``if __name__ == "__main__"``, since the workers import it);
+        ``auto`` chooses between the two; anything else is the address of a Dask scheduler.
+    fits_per_job : int
+        Fits in one job, to size the tasks.
+    watcher : callable, optional
+        Called with a `Tally` at the start and after each batch of results.
+
+    Returns
+    -------
+    dict of str to mapping
+        Results by key, in the order of `jobs`. A job whose worker died repeatedly has
+        ``{"error": reason}``.
+
+    Raises
+    ------
+    OSError
+        If `store` cannot be written, or the scheduler cannot be reached.
+    """
+    started = time.monotonic()
+    kept = read_lines(store) if store else {}
+    results: dict[str, Record] = {k: kept[k] for k in jobs if k in kept and ERROR not in kept[k]}
+    todo = [key for key in jobs if key not in results]
+    before = len(results)
+
+    def tell() -> None:
+        if watcher is None:
+            return
+        seconds = time.monotonic() - started
+        failed = sum(ERROR in record for record in results.values())
+        fresh = len(results) - before
+        left = seconds / fresh * (len(jobs) - len(results)) if fresh else 0.0
+        watcher(Tally(len(results), len(jobs), failed, seconds, left))
+
+    tell()
+    size = max(1, AT_ONCE // fits_per_job)
+    batches = [todo[i : i + size] for i in range(0, len(todo), size)]
+    with ExitStack() as stack:
+        file = stack.enter_context(_appending(store)) if store and todo else None
+        if todo and _remote(scheduler, len(todo) * fits_per_job):
+            client = stack.enter_context(_client(scheduler))
+            arriving = _on_cluster(client, task, jobs, batches)
+        else:
+            arriving = ({key: task(jobs[key]) for key in batch} for batch in batches)
+        for found in arriving:
+            results |= found
+            if file:
+                file.writelines(json.dumps({"key": k, **v}) + "\n" for k, v in found.items())
+                file.flush()
+            tell()
+    return {key: results[key] for key in jobs}
+
+
+def read_lines(path: Path) -> dict[str, Record]:
+    """Return the results in a file; the last of each key.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File written by `spread`; need not exist.
+
+    Returns
+    -------
+    dict of str to mapping
+        Results by key. A line that was cut off when its run was killed is left out.
+    """
+    found: dict[str, Record] = {}
+    if not path.exists():
+        return found
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+                found[record.pop("key")] = record
+            except (ValueError, KeyError, AttributeError):
+                continue
+    return found
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[IO[str]]:
+    """Open a file of lines for more of them; a line that was cut off stays alone."""
+    with path.open("a+b") as raw:
+        if raw.seek(0, os.SEEK_END):
+            raw.seek(-1, os.SEEK_END)
+            if raw.read(1) != b"\n":
+                raw.write(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        yield file
+
+
+def _remote(scheduler: str, fits: int) -> bool:
+    if scheduler == "auto":
+        return fits > IN_PROCESS and _cores() > 1
+    return scheduler != "here"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator["Client"]:
+    """Connect to a scheduler, or start a cluster on this machine, one process per core."""
+    # Imported here: half a second that small work does not need.
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        address: str | LocalCluster = scheduler
+        if scheduler in ("auto", "local"):
+            address = stack.enter_context(
+                LocalCluster(
+                    n_workers=max(2, _cores()),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    protocol="tcp://",
+                )
+            )
+        yield stack.enter_context(Client(address))
+
+
+def _on_cluster[Job](
+    client: "Client",
+    task: Callable[[Job], Record],
+    jobs: Mapping[str, Job],
+    batches: Sequence[Sequence[str]],
+) -> Iterator[dict[str, Record]]:
+    from distributed import as_completed
+
+    waiting = {
+        client.submit(_do, task, [jobs[key] for key in batch], pure=False): batch
+        for batch in batches
+    }
+    for future in as_completed(list(waiting), raise_errors=False):
+        batch = waiting.pop(future)
+        if future.status == "finished":
+            yield dict(zip(batch, future.result(), strict=True))
+        else:
+            reason = f"the worker failed: {future.exception()}"
+            yield {key: {ERROR: reason} for key in batch}
+        future.release()
+
+
+def _do[Job](task: Callable[[Job], Record], jobs: Sequence[Job]) -> list[Record]:
+    return [task(job) for job in jobs]
