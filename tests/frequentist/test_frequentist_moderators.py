@@ -1,5 +1,7 @@
 """Moderators: coefficients, omnibus tests, degrees of freedom, several tests at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from reanalysis.frequentist import adjust_p_values, compare_moderators, fit_reml
 from reanalysis.frequentist.likelihood import make_likelihood
 from reanalysis.frequentist.robust import robust_fit
 from reanalysis.frequentist.wald import containment_df
+from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
 SPEC = ModelSpec(name="m")
@@ -202,6 +205,21 @@ def test_the_robust_covariance_has_the_right_mean_under_the_working_model():
         total += robust_fit(design, likelihood, tau2, "CR2").vcov
     expected = likelihood.coefficients(likelihood.at(tau2))[1]
     assert np.diagonal(total / runs) == pytest.approx(np.diagonal(expected), rel=0.12)
+
+
+def test_robust_tests_need_more_samples_than_coefficients(make_design):
+    design = make_design("bcg", levels=2)
+    four = replace(
+        design,
+        cluster=np.sort(np.arange(13) % 2),
+        cluster_names=("a", "b"),
+        X=np.column_stack([np.ones(13), np.arange(13.0)]),
+        coefficients=("beta[intercept]", "beta[x]"),
+    )
+    fit = fit_reml(four, SPEC)
+    assert set(fit.tables["tests"]["test"]) == {"Wald z", "t(residual)", "t(containment)"}
+    with pytest.raises(EngineError, match="there are 2 samples and 2 coefficients"):
+        fit_robust(four, SPEC, fit)
 
 
 def test_holm_and_bonferroni_follow_holms_example():

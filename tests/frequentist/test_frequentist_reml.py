@@ -271,7 +271,7 @@ def test_a_row_that_averages_effects_is_the_mean_of_its_rows(make_design):
 def test_pet_and_peese_models_agree_with_metafor(make_design, metafor, name, mechanism):
     expected = metafor(name)["three_level"][mechanism.upper()]
     fit = fit_reml(make_design(name), ModelSpec(name="m", mechanism=mechanism))
-    assert fit.coefficients == ("beta[intercept]", mechanism)
+    assert fit.coefficients == ("mu", mechanism)
     for index, parameter in enumerate(fit.coefficients):
         assert list(wald(fit, parameter)) == pytest.approx(expect(expected, index), rel=1e-5)
     assert fit.loglik == pytest.approx(expected["logLik"], abs=2e-9)
@@ -284,8 +284,20 @@ def test_a_selection_mechanism_is_refused_with_the_alternative_named(make_design
 
 def test_three_levels_with_one_row_per_sample_are_refused(make_design):
     design = replace(make_design("bcg", levels=2), levels=3)
-    with pytest.raises(EngineError, match="cannot be told apart; fit a model with levels = 2"):
+    with pytest.raises(EngineError, match="told apart in these data; fit a model with levels = 2"):
         fit_reml(design, SPEC)
+
+
+def test_moderators_that_absorb_the_samples_are_refused(make_design):
+    design = make_design("konstantopoulos2011")
+    columns = {f"s{j}": (design.cluster == j).astype(float) for j in range(1, design.m)}
+    absorbed = make_design("konstantopoulos2011", columns=columns)
+    with pytest.raises(EngineError, match="absorb every difference between the 11 samples"):
+        fit_reml(absorbed, SPEC)
+    # With one indicator fewer, two samples are left to differ.
+    del columns["s10"]
+    fit = fit_reml(make_design("konstantopoulos2011", columns=columns), SPEC, details=False)
+    assert fit.converged
 
 
 def test_collinear_moderators_are_named(make_design):

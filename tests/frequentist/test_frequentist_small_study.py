@@ -1,5 +1,8 @@
 """Small-study methods against metafor 5.1.12."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -59,8 +62,6 @@ def test_rank_test_agrees_with_metafor(make_design, metafor, name):
 
 
 def test_kendalls_exact_distribution_is_that_of_all_permutations():
-    from itertools import permutations
-
     x = np.arange(5.0)
     orders = [np.array(order, dtype=float) for order in permutations(range(5))]
     taus = np.array([kendall_tau(x, y)[0] for y in orders])
@@ -95,8 +96,6 @@ def test_trim_and_fill_agrees_with_metafor(make_design, metafor, name, key, esti
 
 
 def test_trim_and_fill_mirrors_the_data(make_design):
-    from dataclasses import replace
-
     design = make_design("molloy2014", levels=2)
     left = fit_trimfill(design, SPEC)
     right = fit_trimfill(replace(design, yi=-design.yi), SPEC)
@@ -180,13 +179,15 @@ def test_every_result_states_its_limits(make_design):
 
 
 def test_what_cannot_be_computed_is_named_with_the_reason(make_design):
-    from dataclasses import replace
-
     design = make_design("bcg", levels=2)
     weak = replace(design, yi=0.01 * np.cos(np.arange(13.0)))
     checks = check_small_study(weak, SPEC, fit_reml(weak, SPEC))
     assert "no effect has a p-value of 0.025 or less" in checks.skipped["one_step"]
     assert "egger" in checks.results
+    equal = replace(design, vi=np.full(13, 0.05))
+    checks = check_small_study(equal, SPEC, fit_reml(equal, SPEC))
+    for name in ("egger", "egger_mixed", "rank_test", "trimfill_L0", "pet_peese"):
+        assert "all effects have the same sampling variance" in checks.skipped[name]
     moderated = make_design("bcg", levels=2, moderators=("cont",))
     with pytest.raises(EngineError, match="without moderators"):
         fit_egger(moderated, SPEC)

@@ -10,7 +10,11 @@ from reanalysis.design import Design
 from reanalysis.frequentist.distributions import two_sided_p
 from reanalysis.frequentist.likelihood import make_likelihood
 from reanalysis.frequentist.optimise import maximise
-from reanalysis.frequentist.regression import weighted_least_squares, with_predictor
+from reanalysis.frequentist.regression import (
+    check_variances_differ,
+    weighted_least_squares,
+    with_predictor,
+)
 from reanalysis.frequentist.small_study import (
     SmallStudyResult,
     dependence_limit,
@@ -100,6 +104,7 @@ def fit_rank_test(design: Design, spec: ModelSpec) -> SmallStudyResult:
     Begg, C. B., & Mazumdar, M. (1994). Biometrics, 50, 1088-1101.
     """
     rows = independent_rows(design)
+    check_variances_differ(rows)
     weights = 1.0 / rows.vi
     mean = np.sum(weights * rows.yi) / np.sum(weights)
     deviates = (rows.yi - mean) / np.sqrt(rows.vi - 1.0 / np.sum(weights))

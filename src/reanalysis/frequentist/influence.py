@@ -47,9 +47,9 @@ class Influence:
         ``tau_within``, ``q``, ``q_p``, ``i2``, ``cook`` (Cook's distance), ``cov_ratio``,
         ``statistic`` with ``df`` and ``p`` (the deleted residuals of the case, standardised by the
         model fitted without it: chi-square), and ``note`` (why a refit was not possible).
-        For effects also ``rstudent``, the signed root of the statistic, and ``dffits``. The
-        covariance of an effect with the others of its sample does not enter its standardisation;
-        leaving out samples avoids the question.
+        For effects also ``rstudent``, the signed root of the statistic, and with one row per
+        sample ``dffits``. The covariance of an effect with the others of its sample does not enter
+        its standardisation; leaving out samples avoids the question.
     """
 
     unit: Unit
@@ -126,7 +126,7 @@ def leave_one_out(
             "cov_ratio": float(np.linalg.det(vcov) / np.linalg.det(fit.vcov)),
         }
         case |= _deleted_residuals(work, full, best, coef, vcov, rows)
-        if unit == "effect":
+        if unit == "effect" and work.k == work.m:
             row = int(rows[0])
             total = float(full.structure.variances(best.tau2)[row])
             case["dffits"] = float(work.X[row] @ change / np.sqrt(hat[row] * total))

@@ -6,7 +6,7 @@ Biometrics 42, 805-820): one evaluation costs O(k p), never a k x k matrix.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ Method = Literal["REML", "ML"]
 
 LOG_2PI = float(np.log(2 * np.pi))
 NONE: Vector = np.empty(0)
+IDENTIFIED = 1e-9  # relative size of an information that is not rounding
 RANK_TOLERANCE = 1e-10  # relative to the column's own length, after its predecessors are removed
 
 
@@ -219,7 +220,8 @@ def make_likelihood(design: Design, rho: float, method: Method) -> Likelihood:
     Raises
     ------
     EngineError
-        If there are not more rows than coefficients, or the columns of X are collinear.
+        If there are not more rows than coefficients, the columns of X are collinear, or the
+        variance components cannot be told apart.
     """
     if design.k <= design.p:
         raise EngineError(
@@ -235,10 +237,40 @@ def make_likelihood(design: Design, rho: float, method: Method) -> Likelihood:
             f"the coefficients {names} are a linear combination of the ones before them; "
             "drop a moderator or merge its levels."
         )
-    return Likelihood(
+    likelihood = Likelihood(
         structure=make_structure(design, rho),
         yi=design.yi,
         rows=np.vstack([basis.T, design.yi, np.ones(design.k)]),
         back=np.linalg.inv(triangle),
         method=method,
     )
+    _check_identified(likelihood, design)
+    return likelihood
+
+
+def _check_identified(likelihood: Likelihood, design: Design) -> None:
+    """Refuse variance components that the residuals cannot determine.
+
+    What is left of X's column space must show differences between samples, and differences within
+    them that are not proportional to those. Whether it does, does not depend on the variances, so
+    the restricted information of unit variances tells.
+    """
+    if design.p < design.m < design.k - design.p or likelihood.structure.shared is None:
+        return  # by the ranks of the two derivative matrices
+    k = design.k
+    unit = replace(likelihood.structure, vi=np.ones(k), rho=np.zeros(k), given=())
+    plain = replace(likelihood, structure=unit, method="REML")
+    components = unit.components
+    information = plain.at(np.zeros(len(components)), derivatives=True).information
+    if information[0, 0] <= IDENTIFIED * k:
+        raise EngineError(
+            f"the coefficients absorb every difference between the {design.m} samples, so "
+            "tau_between cannot be estimated; use fewer moderators."
+        )
+    if len(components) > 1 and np.linalg.det(information) <= IDENTIFIED * np.prod(
+        np.diagonal(information)
+    ):
+        raise EngineError(
+            "tau_between and tau_within cannot be told apart in these data; fit a model with "
+            "levels = 2."
+        )

@@ -74,7 +74,6 @@ def fit_pet_peese(
         if work.m > work.p:
             parts.append(robust_fit(work, likelihood, best.tau2, "CR2").tests)
         table = pd.concat(parts, ignore_index=True)
-        table["parameter"] = table["parameter"].replace({"beta[intercept]": "mu"})
         table.insert(0, "method", method)
         table["choice"] = ""
         tables.append(table)

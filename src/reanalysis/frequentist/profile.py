@@ -25,7 +25,7 @@ __all__ = ["profile_curve", "profile_intervals"]
 Vector = NDArray[np.float64]
 
 ENDS_TOLERANCE = 1e-9  # relative, of an interval's end
-MAX_DOUBLINGS = 60
+MAX_STEPS_UP = 13  # each four times the last: an end beyond 7e7 typical variances is infinite
 
 
 def profile_intervals(
@@ -109,7 +109,7 @@ def _end(
     inside = best
     if upwards:
         reach = float(np.median(likelihood.structure.vi)) + 2.0 * float(best.tau2[index])
-        for _ in range(MAX_DOUBLINGS):
+        for _ in range(MAX_STEPS_UP):
             outside = _profiled(likelihood, inside, index, reach)
             if outside.loglik < target:
                 break

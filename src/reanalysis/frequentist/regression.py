@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reanalysis.design import Design
+from reanalysis.results import EngineError
 
-__all__ = ["weighted_least_squares", "with_predictor"]
+__all__ = ["check_variances_differ", "weighted_least_squares", "with_predictor"]
 
 Vector = NDArray[np.float64]
 
@@ -27,12 +28,27 @@ def with_predictor(design: Design, predictor: str, name: str) -> Design:
     Returns
     -------
     Design
-        With the column appended, and ``mu`` renamed to ``beta[intercept]``.
+        With the column appended. The names of the others stay, so that the intercept of a model
+        without moderators is still ``mu``: the mean for a predictor of 0.
+
+    Raises
+    ------
+    EngineError
+        If all sampling variances are equal.
     """
+    check_variances_differ(design)
     column = np.sqrt(design.vi) if predictor == "sei" else design.vi
-    names = ("beta[intercept]",) if design.coefficients == ("mu",) else design.coefficients
     X = np.column_stack([design.X, column])
-    return replace(design, X=X, coefficients=(*names, name))
+    return replace(design, X=X, coefficients=(*design.coefficients, name))
+
+
+def check_variances_differ(design: Design) -> None:
+    """Raise EngineError if all sampling variances are equal: no study is then smaller."""
+    if np.ptp(design.vi) == 0:
+        raise EngineError(
+            "all effects have the same sampling variance, so small and large studies cannot be "
+            "compared."
+        )
 
 
 def weighted_least_squares(design: Design) -> tuple[Vector, Vector]:

@@ -197,6 +197,13 @@ def _profiled(variances: pd.DataFrame) -> dict[str, Estimate]:
     """Return the standard deviations with their profile intervals and likelihood-ratio tests."""
     numbers = variances[["tau", "tau_lower", "tau_upper", "p"]].to_numpy(dtype=float).tolist()
     return {
-        name: Estimate(name, tau, lower=lower, upper=upper, interval="profile likelihood", p=p)
+        name: Estimate(
+            name,
+            tau,
+            lower=lower,
+            upper=upper if np.isfinite(upper) else None,
+            interval="profile likelihood",
+            p=p,
+        )
         for name, (tau, lower, upper, p) in zip(variances["component"], numbers, strict=True)
     }

@@ -20,7 +20,7 @@ from reanalysis.frequentist.distributions import f_sf
 from reanalysis.frequentist.likelihood import Likelihood
 from reanalysis.frequentist.wald import tested_columns, wald_chi2, wald_rows
 from reanalysis.frequentist.working import fitted_likelihood
-from reanalysis.results import FrequentistFit
+from reanalysis.results import EngineError, FrequentistFit
 from reanalysis.spec import ModelSpec
 
 __all__ = ["RobustFit", "fit_robust", "robust_fit"]
@@ -106,7 +106,17 @@ def robust_fit(design: Design, likelihood: Likelihood, tau2: Vector, kind: Kind)
     -------
     RobustFit
         Covariance, Satterthwaite degrees of freedom, t tests and the omnibus F test.
+
+    Raises
+    ------
+    EngineError
+        If there are not more samples than coefficients.
     """
+    if design.m <= design.p:
+        raise EngineError(
+            f"cluster-robust tests need more samples than coefficients; there are {design.m} "
+            f"samples and {design.p} coefficients."
+        )
     evaluation = likelihood.at(tau2)
     coef, vcov = likelihood.coefficients(evaluation)
     # Each row's pull on the coefficients, (k, p), and the working covariance times it.

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reanalysis.design import Design
-from reanalysis.results import EngineError
 
 __all__ = ["Structure", "diagonal_blocks", "make_structure"]
 
@@ -134,21 +133,11 @@ def make_structure(design: Design, rho: float) -> Structure:
     -------
     Structure
         Components and blocks.
-
-    Raises
-    ------
-    EngineError
-        If the two variance components of a three-level model cannot be told apart.
     """
     starts = design.starts
     sizes = np.diff(np.r_[starts, design.k]).astype(np.intp)
     single = bool(np.all(sizes == 1))
     shares = 1.0 / design.n_averaged
-    if design.levels == 3 and single and np.ptp(shares) == 0:
-        raise EngineError(
-            "every sample has one row, so tau_between and tau_within cannot be told apart; "
-            "fit a model with levels = 2."
-        )
     if design.levels == 3:
         components: tuple[str, ...] = ("tau_between", "tau_within")
         shared: int | None = 0
