@@ -222,8 +222,7 @@ def _bias(average: "ModelAverage | None") -> float | None:
     """Return the log Bayes factor for publication bias of a model average."""
     if average is None:
         return None
-    bias = average.inclusion["component"] == "bias"
-    return float(average.inclusion.loc[bias, "log_bayes_factor"].iloc[0])
+    return float(average.inclusion["log_bayes_factor"]["bias"])
 
 
 def _wants(planned: PlannedModel, results: Mapping[str, ModelResult]) -> bool:
