@@ -40,7 +40,16 @@ ROWS = [
     ["nuts"],
     # analysis
     ["spread"],
-    ["comparison", "checks", "claims", "multiverse", "calibration", "ladder", "sensitivity"],
+    [
+        "comparison",
+        "checks",
+        "claims",
+        "moderation",
+        "multiverse",
+        "calibration",
+        "ladder",
+        "sensitivity",
+    ],
     ["analysis"],
     ["document"],
     # pictures and the report
