@@ -8,6 +8,7 @@ import pandas as pd
 
 from reanalysis.design import Design
 from reanalysis.moderation.record import Moderation
+from reanalysis.moderators import ModeratorTerm, Variable
 
 __all__ = ["moderation_document", "plain_rows"]
 
@@ -27,41 +28,21 @@ def moderation_document(moderation: Moderation, design: Design) -> Json:
     Returns
     -------
     dict
-        ``tests``, ``contrasts``, ``means``, ``counts``: rows of the tables, with what was not
-        computed absent; ``notes``; ``terms``: for each ``name``, ``part``, ``columns`` and
-        ``variables``, those with ``name``, ``levels`` or ``centre``, ``sd`` and ``limits``; and
-        ``values``: for each moderator its value in every row of the model, in their order.
+        ``tests``, ``contrasts``, ``means``, ``counts``, ``lines``: rows of the tables, with what
+        was not computed absent; ``notes``; ``terms``: for each ``name``, ``part``, ``columns``
+        and ``variables``, those with ``name``, ``levels`` or ``centre``, ``sd`` and ``limits``,
+        and for a single number ``x``, its value in every row (of a between part, the sample's
+        mean); ``values``: for each moderator its value in every row, as in the table. Rows are
+        in the order of the model's effects.
     """
     return {
         **{
             name: plain_rows(getattr(moderation, name))
-            for name in ("tests", "contrasts", "means", "counts")
+            for name in ("tests", "contrasts", "means", "counts", "lines")
         },
         "shrunk": moderation.shrunk,
         "notes": list(moderation.notes),
-        "terms": [
-            {
-                "name": term.name,
-                "part": term.part,
-                "columns": list(term.columns),
-                "variables": [
-                    {
-                        "name": variable.name,
-                        "levels": list(variable.levels),
-                        "reference": variable.reference,
-                    }
-                    if variable.levels
-                    else {
-                        "name": variable.name,
-                        "centre": variable.centre,
-                        "sd": variable.sd,
-                        "limits": list(variable.limits),
-                    }
-                    for variable in term.variables
-                ],
-            }
-            for term in design.terms
-        ],
+        "terms": [_term(term, design) for term in design.terms],
         "values": {name: values.tolist() for name, values in design.moderators.items()},
     }
 
@@ -80,6 +61,32 @@ def plain_rows(table: pd.DataFrame) -> list[Json]:
         One per row.
     """
     return [_present(row) for row in table.to_dict("records")]
+
+
+def _term(term: ModeratorTerm, design: Design) -> Json:
+    entry: Json = {
+        "name": term.name,
+        "part": term.part,
+        "columns": list(term.columns),
+        "variables": [_variable(variable) for variable in term.variables],
+    }
+    variable = term.variables[0]
+    if len(term.variables) == 1 and not variable.levels:
+        centre = variable.centre if term.part != "within" else 0.0
+        entry["x"] = (design.X[:, term.columns[0]] + centre).tolist()
+    return entry
+
+
+def _variable(variable: Variable) -> Json:
+    if variable.levels:
+        levels = list(variable.levels)
+        return {"name": variable.name, "levels": levels, "reference": variable.reference}
+    return {
+        "name": variable.name,
+        "centre": variable.centre,
+        "sd": variable.sd,
+        "limits": list(variable.limits),
+    }
 
 
 def _present(row: Mapping[Any, Any]) -> Json:

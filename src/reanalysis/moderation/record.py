@@ -14,7 +14,7 @@ from reanalysis.frequentist.omnibus import omnibus_tests
 from reanalysis.moderation.counts import count_levels
 from reanalysis.moderation.quantities import COLUMNS, answer
 from reanalysis.moderation.sources import Drawn, Normals, Source
-from reanalysis.moderation.targets import make_targets
+from reanalysis.moderation.targets import line_of, make_targets
 from reanalysis.moderators import COMMON_SCALE, ModeratorTerm
 from reanalysis.results import EngineError, FrequentistFit, Posterior
 from reanalysis.spec import ModelSpec, Rope
@@ -51,6 +51,9 @@ class Moderation:
         their centre; the same columns with ``samples``, ``rows`` and ``effects`` of the level.
     counts : pandas.DataFrame
         Samples and effects of each level, see `count_levels`.
+    lines : pandas.DataFrame
+        The mean effect along each number: ``term``, ``x``, ``engine``, ``value``, ``lower``,
+        ``upper``.
     shrunk : bool
         Whether the coefficients share a scale that is estimated.
     notes : tuple of str
@@ -62,6 +65,7 @@ class Moderation:
     contrasts: pd.DataFrame
     means: pd.DataFrame
     counts: pd.DataFrame
+    lines: pd.DataFrame
     shrunk: bool = False
     notes: tuple[str, ...] = ()
 
@@ -142,6 +146,7 @@ def make_moderation(
         answers[~is_mean].reset_index(drop=True),
         means.drop(columns="kind"),
         counts,
+        _lines(design, sources),
         COMMON_SCALE in spec.priors,
         tuple(notes),
     )
@@ -155,6 +160,29 @@ def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
     whole = {c: np.concatenate([t[c].to_numpy() for t in tables]) for c in COLUMNS}
     place = np.concatenate([np.arange(len(t)) for t in tables])
     return pd.DataFrame(whole).iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+
+
+def _lines(design: Design, sources: Mapping[str, Source]) -> pd.DataFrame:
+    """Return the fitted lines of every number."""
+    columns = ["term", "x", "engine", "value", "lower", "upper"]
+    rows: list[tuple[str | float, ...]] = []
+    for term in design.terms:
+        line = line_of(design, term)
+        if line is None:
+            continue
+        for engine, source in sources.items():
+            along = source.summarise(line[1])
+            rows += [
+                (term.name, x, engine, value, lower, upper)
+                for x, value, lower, upper in zip(
+                    line[0].tolist(),
+                    along.value.tolist(),
+                    along.lower.tolist(),
+                    along.upper.tolist(),
+                    strict=True,
+                )
+            ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _tests(

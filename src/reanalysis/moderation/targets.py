@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from reanalysis.design import Design
 from reanalysis.moderators import ModeratorTerm, Setting, Variable
 
-__all__ = ["Kind", "Target", "make_targets"]
+__all__ = ["Kind", "Target", "line_of", "make_targets"]
 
 Vector = NDArray[np.float64]
 Kind = Literal["mean", "difference", "slope"]
+
+LINE_POINTS = 33
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,31 @@ def make_targets(design: Design) -> tuple[Target, ...]:
         else:
             found += _number(design, term)
     return tuple(found)
+
+
+def line_of(design: Design, term: ModeratorTerm) -> tuple[Vector, Vector] | None:
+    """Return the mean effect along a number, for a fitted line.
+
+    Parameters
+    ----------
+    design : Design
+        The arrays of the model.
+    term : ModeratorTerm
+        One of its terms.
+
+    Returns
+    -------
+    x : numpy.ndarray of shape (n,)
+        Values from the smallest to the largest.
+    weights : numpy.ndarray of shape (n, p)
+        Weights of the mean effect there; None for a factor, an interaction or a within part.
+    """
+    variable = term.variables[0]
+    if len(term.variables) > 1 or variable.levels or term.part == "within":
+        return None
+    x = np.linspace(*variable.limits, LINE_POINTS)
+    weights = [_weights(design, {term.key(variable): float(value)}) for value in x]
+    return x, np.array(weights)
 
 
 def _weights(design: Design, setting: Mapping[str, Setting]) -> Vector:
