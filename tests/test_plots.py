@@ -19,22 +19,31 @@ from reanalysis.plots.funnel import describe_funnel
 from reanalysis.plots.prior_posterior import describe_prior_posterior, prior_density
 from reanalysis.plots.source import select
 from reanalysis.plots.style import readable_axis
+from reanalysis.plots.weights import describe_weights
 from reanalysis.priors import Prior
 
 SPEC = Path(__file__).parents[1] / "models" / "kaiser2021.toml"
+MODELS = ("three_level", "selection_joint", "two_level")
 PLOTS = (
     plots.plot_comparison,
     plots.plot_forest,
     plots.plot_funnel,
     plots.plot_prior_posterior,
+    plots.plot_weights,
 )
-DESCRIPTIONS = (describe_comparison, describe_forest, describe_funnel, describe_prior_posterior)
+DESCRIPTIONS = (
+    describe_comparison,
+    describe_forest,
+    describe_funnel,
+    describe_prior_posterior,
+    describe_weights,
+)
 HOSTILE = "<script>alert('$x^2$')</script> \u202etxet " + "東京" + "x" * 300
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return run(SPEC, engines=("reml", "exact"), models=("three_level", "two_level"))
+    return run(SPEC, engines=("reml", "exact"), models=MODELS)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +94,13 @@ def test_a_text_alternative_has_numbers_and_at_most_300_characters(describe, mod
     words = describe(document, model)
     assert len(words) <= 300
     assert any(c.isdigit() for c in words)
+
+
+def test_an_analysis_without_selection_models_has_no_weights_to_draw(document):
+    bare = deepcopy(document)
+    del bare["models"]["selection_joint"]
+    with pytest.raises(ValueError, match="no model of this analysis has publication weights"):
+        plots.plot_weights(bare)
 
 
 def test_no_figure_needs_pyplot():

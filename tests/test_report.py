@@ -19,6 +19,7 @@ from reanalysis.report import render_html
 from reanalysis.report.downloads import csv_text
 
 SPEC = Path(__file__).parents[1] / "models" / "kaiser2021.toml"
+MODELS = ("three_level", "two_level", "selection_joint")
 LARGEST = 1_500_000  # bytes; notes of the issue: a page that opens at once on a phone
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ANCHORS = (
@@ -89,7 +90,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return to_document(run(SPEC, engines=("reml", "exact")))
+    return to_document(run(SPEC, engines=("reml", "exact"), models=MODELS))
 
 
 @pytest.fixture
@@ -130,7 +131,8 @@ def with_nuts(document, *, passed=True, ratio=1.0, shift=0.0):
             },
         }
         for effect in model["effects"]:
-            effect["nuts"] = {k: v + shift for k, v in effect["exact"].items()}
+            if "exact" in effect:
+                effect["nuts"] = {k: v + shift for k, v in effect["exact"].items()}
         model["agreement"] = [
             {"parameter": name, "mcse": 0.001, "ratio": ratio, "agrees": ratio <= 4.0}
             for name in (exact if passed else ())
@@ -160,8 +162,8 @@ def test_headings_begin_with_one_h1_and_skip_no_level(page):
 
 def test_every_figure_has_a_text_alternative_with_numbers_and_a_caption(page):
     images = page.all("img")
-    assert len(images) == 4
-    assert len(page.all("figcaption")) == 4
+    assert len(images) == 5
+    assert len(page.all("figcaption")) == 5
     for image in images:
         assert 40 < len(image["alt"]) <= 300
         assert re.search(r"\d", image["alt"])
@@ -209,7 +211,26 @@ def test_the_answer_is_one_sentence_of_numbers(page):
     assert "from 51 effects in 25 samples with 1,167 people" in page.words
     assert "The average is above zero, as the paper says: both 95 % intervals" in page.words
     assert "It is a little smaller than printed (.18, not .20), well within" in page.words
-    assert "more than 10,000 to 1" in page.words
+    assert "more than 10,000 to 1, if nothing was held back from publication" in page.words
+
+
+def test_the_answer_says_what_is_left_when_publication_bias_is_allowed_for(page, fitted):
+    effect = next(r for r in fitted["average"]["inclusion"] if r["component"] == "effect")
+    assert 1 < effect["bayes_factor"] < 3
+    odds = f"{effect['bayes_factor']:.2f} to 1 for an average effect"
+    assert (
+        f"({len(fitted['average']['models'])} models averaged), the odds are {odds}" in page.words
+    )
+
+
+def test_each_mechanism_of_selection_has_its_average_and_its_weights(page, fitted):
+    found = fitted["models"]["selection_joint"]
+    assert "A sample is seen only if all of its effects survive selection by p-value." in page.words
+    for one in found["selection"]["bins"][1:]:
+        printed = f"{one['posterior_median']:.2f}".lstrip("0")
+        assert f"{one['bin']} joint".replace("<=", "≤") in page.words
+        assert printed in page.words
+    assert "The data do not say how strong the selection was" in page.words
 
 
 def with_average(document, r, lower, upper):
@@ -268,7 +289,7 @@ def test_hostile_names_are_shown_as_text(document):
     page = Page(html)
     assert html.count("<script") == 1
     assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
-    assert len(page.all("img")) == 4
+    assert len(page.all("img")) == 5
     for name in names[:3] + names[5:6] + names[7:]:
         assert page.words.count(name) >= 2
     assert ("long " * 60).strip() in page.words
@@ -326,7 +347,7 @@ def test_no_sentence_is_drawn_from_a_failed_gate_alone(document):
     for model in document["models"].values():
         del model["exact"]
         for effect in model["effects"]:
-            del effect["exact"]
+            effect.pop("exact", None)
     words = Page(render_html(document)).words
     assert "No result is given" in words
     assert "The average correlation is" not in words
@@ -346,10 +367,10 @@ def test_a_run_of_reml_alone_has_an_answer_too(document):
     for model in document["models"].values():
         del model["exact"]
         for effect in model["effects"]:
-            del effect["exact"]
+            effect.pop("exact", None)
     page = Page(render_html(document))
     assert "The average correlation is r = .18 (95 % interval .12 to .24)" in page.words
-    assert len(page.all("img")) == 3  # no posterior to draw
+    assert len(page.all("img")) == 4  # no posterior to draw
 
 
 def test_a_boundary_estimate_and_small_p_values_are_never_bare_zeros(page):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from reanalysis.plots.source import Selected
 from reanalysis.report.audit import audit_sentence
+from reanalysis.report.averaging import average_sentence
 from reanalysis.wording import Scale, number, odds, parameter_name, plain
 
 __all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
@@ -105,11 +106,7 @@ def make_status(models: Sequence[Selected]) -> Status:
         )
         return Status("bad", title, tuple(bad))
     ran = [m for m in models if "nuts" in m.model]
-    skipped = [
-        f"{_engine(engine)} gave no result for model “{_title(m)}”: {plain(reason)}."
-        for m in models
-        for engine, reason in m.model.get("skipped", {}).items()
-    ]
+    skipped = _skipped(models)
     if not ran:
         reasons = {plain(m.model.get("skipped", {}).get("nuts", "not run")) for m in models}
         others = [line for line in skipped if not line.startswith("NUTS")]
@@ -130,6 +127,21 @@ def make_status(models: Sequence[Selected]) -> Status:
     if skipped or len(ran) < len(models):
         return Status("partial", "Checked in part", (passed, *agree, *skipped))
     return Status("good", "All checks passed", (passed, *agree))
+
+
+def _skipped(models: Sequence[Selected]) -> list[str]:
+    """Say which engines gave no result, models with the same reason together."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for m in models:
+        for engine, reason in m.model.get("skipped", {}).items():
+            titles.setdefault((_engine(engine), plain(reason)), []).append(f"“{_title(m)}”")
+    return [
+        f"{engine} gave no result for {where}: {reason}."
+        for (engine, reason), named in titles.items()
+        for where in (
+            [f"model {named[0]}"] if len(named) == 1 else [f"{len(named)} of {len(models)} models"]
+        )
+    ]
 
 
 def disagreements(chosen: Selected) -> list[str]:
@@ -198,7 +210,7 @@ def make_answer(document: Mapping[str, Any], models: Sequence[Selected]) -> Answ
         _headline(chosen, found, printed),
         claimed,
         (*_holds(chosen, found, printed), *_verdicts(document, models)),
-        (*_sure(chosen, models), *_doubts(document, chosen)),
+        (*_sure(chosen, models), *_corrected(document, chosen), *_doubts(document, chosen)),
         **quote,
     )
 
@@ -211,6 +223,11 @@ def _verdicts(document: Mapping[str, Any], models: Sequence[Selected]) -> tuple[
     known = [v for v in VERDICTS if counts[v]]
     said = ", ".join(f"{counts[v]} {v}" for v in known)
     return (f"Of the paper’s {_count(counts.total(), 'claim')} examined: {said}.",)
+
+
+def _corrected(document: Mapping[str, Any], chosen: Selected) -> tuple[str, ...]:
+    sentence = average_sentence(document, chosen.scale)
+    return (sentence,) if sentence else ()
 
 
 def _doubts(document: Mapping[str, Any], chosen: Selected) -> tuple[str, ...]:
@@ -339,7 +356,9 @@ def _weight_of_evidence(chosen: Selected, log_factor: float) -> str:
     for_it, against = "there is an average effect", "there is none"
     if log_factor < 0:
         for_it, against = against, for_it
-    return f"The data speak for “{for_it}” over “{against}” by {odds(log_factor)}."
+    published = chosen.model["spec"]["mechanism"] == "none"
+    condition = ", if nothing was held back from publication" if published else ""
+    return f"The data speak for “{for_it}” over “{against}” by {odds(log_factor)}{condition}."
 
 
 def _average(chosen: Selected) -> str:

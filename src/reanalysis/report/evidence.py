@@ -7,7 +7,16 @@ from typing import Any
 from reanalysis.plots.source import Selected
 from reanalysis.report.answer import usable
 from reanalysis.report.tables import Column, Table, caption, estimate, numeric, parameter, text
-from reanalysis.wording import evidence, is_mean, number, odds, p_value, parameter_symbol, plain
+from reanalysis.wording import (
+    evidence,
+    is_mean,
+    number,
+    odds,
+    p_value,
+    parameter_symbol,
+    plain,
+    unbroken,
+)
 
 __all__ = ["bayes_factor_table", "claims_table", "verdict_rules"]
 
@@ -86,7 +95,7 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
                 else text(claim.get("verdict", ""), claim.get("reason", ""))
             )
         numbers = (_printed(chosen, claim), _by_reml(chosen, claim), _by_bayes(chosen, claim))
-        rows.append((*cells, *map(text, numbers)))
+        rows.append((*cells, *map(text, map(unbroken, numbers))))
     heads = ["What the paper says", *["Verdict"] * judged]
     heads += ["Printed", "REML here", "Bayesian here"]
     columns = tuple(Column(h, numeric=False) for h in heads)

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from reanalysis.plots import comparison, forest, funnel, prior_posterior
+from reanalysis.plots import comparison, forest, funnel, prior_posterior, weights
 from reanalysis.plots.source import Selected
 from reanalysis.plots.style import to_svg
 from reanalysis.report.answer import usable
@@ -31,13 +31,13 @@ class FigureSpec:
     caption : str
         How to read it.
     applies : callable
-        Whether a model has what the figure shows.
+        Whether document and model have what the figure shows.
     """
 
     plot: Callable[..., Figure]
     describe: Callable[[Mapping[str, Any], str], str]
     caption: str
-    applies: Callable[[Selected], bool]
+    applies: Callable[[Mapping[str, Any], Selected], bool]
 
 
 FIGURES: Mapping[str, FigureSpec] = MappingProxyType(
@@ -46,19 +46,33 @@ FIGURES: Mapping[str, FigureSpec] = MappingProxyType(
             comparison.plot_comparison,
             comparison.describe_comparison,
             comparison.CAPTION,
-            lambda chosen: bool(chosen.estimates(chosen.focus)),
+            lambda document, chosen: bool(chosen.estimates(chosen.focus)),
         ),
         "forest": FigureSpec(
-            forest.plot_forest, forest.describe_forest, forest.CAPTION, lambda chosen: True
+            forest.plot_forest,
+            forest.describe_forest,
+            forest.CAPTION,
+            lambda document, chosen: True,
         ),
         "prior_posterior": FigureSpec(
             prior_posterior.plot_prior_posterior,
             prior_posterior.describe_prior_posterior,
             prior_posterior.CAPTION,
-            lambda chosen: usable(chosen) and bool(prior_posterior.shown_parameters(chosen)),
+            lambda document, chosen: (
+                usable(chosen) and bool(prior_posterior.shown_parameters(chosen))
+            ),
         ),
         "funnel": FigureSpec(
-            funnel.plot_funnel, funnel.describe_funnel, funnel.CAPTION, lambda chosen: True
+            funnel.plot_funnel,
+            funnel.describe_funnel,
+            funnel.CAPTION,
+            lambda document, chosen: True,
+        ),
+        "weights": FigureSpec(
+            weights.plot_weights,
+            weights.describe_weights,
+            weights.CAPTION,
+            lambda document, chosen: bool(weights.weighted_models(document)),
         ),
     }
 )
@@ -106,7 +120,7 @@ def make_image(name: str, document: Mapping[str, Any], chosen: Selected) -> Imag
         None where the model has nothing to show in it.
     """
     figure = FIGURES[name]
-    if not figure.applies(chosen):
+    if not figure.applies(document, chosen):
         return None
     svg = to_svg(figure.plot(document, chosen.name))
     width, height = re.findall(r'(?:width|height)="([0-9.]+)pt"', svg)[:2]

@@ -10,7 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reanalysis.plots.source import Selected, select
-from reanalysis.report import audit, comparison, evidence, frequentist, model
+from reanalysis.report import (
+    audit,
+    averaging,
+    comparison,
+    evidence,
+    frequentist,
+    model,
+    selection,
+)
 from reanalysis.report.answer import make_answer, make_status, usable
 from reanalysis.report.downloads import make_downloads
 from reanalysis.report.figures import make_image
@@ -21,7 +29,6 @@ __all__ = ["make_page"]
 
 # Parts of the document that later steps fill; shown as tables as soon as they are there.
 FURTHER = {
-    "average": "Model averaging",
     "multiverse": "Multiverse",
 }
 # What a document may lack, so that the template need not ask for each.
@@ -39,15 +46,6 @@ OPTIONAL_DATA: Mapping[str, Any] = {
     "sources": (),
     "codebook": "",
     "notes": (),
-}
-MECHANISMS = {
-    "none": "Everything was published; nothing is corrected for selection.",
-    "joint": "A sample is seen only if all of its effects survive selection by p-value.",
-    "replace": "Every sample is seen; an effect that fails selection is replaced by another.",
-    "study": "One decision for each sample, on its most significant effect.",
-    "thin": "Of the effects measured, each is reported with a weight by its p-value.",
-    "pet": "Effects shift with their standard error (PET).",
-    "peese": "Effects shift with their sampling variance (PEESE).",
 }
 
 
@@ -93,6 +91,11 @@ def make_page(document: Mapping[str, Any]) -> str:
         rules=evidence.verdict_rules(document),
         audit=audit.audit_table(findings, models[0].scale) if findings else None,
         audit_tally=audit.audit_tally(findings),
+        mechanisms=selection.mechanisms_table(models),
+        weights=selection.weights_table(models),
+        weights_image=make_image("weights", document, models[0]),
+        identification=selection.identification(models),
+        average=averaging.average_tables(document, chosen),
         further=[
             (key, title, tables)
             for key, title in FURTHER.items()
@@ -114,7 +117,7 @@ def _view(document: Mapping[str, Any], chosen: Selected, *, figures: bool) -> di
         "model": part,
         "usable": usable(chosen),
         "nuts_failed": chosen.nuts_failed,
-        "mechanism": MECHANISMS.get(part["spec"]["mechanism"], part["spec"]["mechanism"]),
+        "mechanism": selection.MECHANISMS.get(part["spec"]["mechanism"], part["spec"]["mechanism"]),
         "averaged": any(e.get("n_averaged", 1.0) > 1 for e in part["effects"]),
         "clustered": part["m"] < part["k"],
         "scale": chosen.scale,

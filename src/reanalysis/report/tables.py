@@ -33,7 +33,7 @@ __all__ = [
 
 # Columns of other modules' records whose values cannot exceed 1.
 NAMING = ("parameter", "component", "target")  # columns whose cells name a parameter
-PROBABILITIES = ("p", "p_mixture", "probability")
+PROBABILITIES = ("p", "p_mixture", "probability", "prior", "posterior")
 HEADINGS = {
     "p": "p",
     "df": "df",
@@ -125,7 +125,10 @@ class Table:
         """How much room each column's text wants: ``short``, ``medium`` or ``long``."""
         if not self.rows:
             return tuple("short" for _ in self.columns)
-        lengths = [max(len(row[i].text) for row in self.rows) for i in range(len(self.columns))]
+        lengths = [
+            max(max(len(row[i].text), len(row[i].note)) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
         return tuple(
             "num" if c.numeric else "short" if n <= 16 else "medium" if n <= 60 else "long"
             for c, n in zip(self.columns, lengths, strict=True)
