@@ -346,10 +346,6 @@ def remove(name: str) -> Callable[[Case], Case]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda case: replace(case, spec=ModelSpec("m", mechanism="joint")),
-            "no likelihood for the mechanism 'joint'; it has none",
-        ),
         (remove("mu"), "no prior for 'mu'"),
         (remove("tau_within"), "no prior for 'tau_within'"),
         (

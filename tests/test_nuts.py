@@ -213,11 +213,6 @@ def test_moderators_give_one_estimate_for_each_coefficient() -> None:
     assert fit.draws["log_prior"]["beta"].dims == ("chain", "draw", "coefficient")
 
 
-def test_a_mechanism_without_likelihood_is_refused() -> None:
-    with pytest.raises(EngineError, match="no likelihood for the mechanism 'replace'"):
-        fit_nuts(design_of("kaiser2021"), replace(MODEL, mechanism="replace"))
-
-
 def test_one_effect_size_is_refused_because_pymc_would_return_the_prior() -> None:
     one = Design(
         yi=np.array([0.2]),

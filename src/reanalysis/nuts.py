@@ -21,7 +21,6 @@ from nutpie.compiled_pyfunc import PyFuncModel, from_pyfunc
 
 from reanalysis.builders import (
     build_model,
-    find_likelihood,
     free_parameters,
     model_data,
     model_structure,
@@ -48,6 +47,9 @@ PARAMETERS = (
     "tau",
     "between_share",
     "sampling_correlation",
+    "omega",
+    "pet",
+    "peese",
     "beta_scale",
 )
 RETRY_TARGET = 0.99
@@ -103,13 +105,12 @@ def fit_nuts(
     Raises
     ------
     EngineError
-        If the model has no likelihood here, a prior does not fit, or sampling cannot start.
+        If the data do not fit the mechanism, a prior does not fit, or sampling cannot start.
     KeyboardInterrupt
         If interrupted; no draws are kept.
     """
     settings = SamplerSettings() if settings is None else settings
     priors = resolve_priors(design, spec) if priors is None else priors
-    find_likelihood(spec)
     if design.k < 2:
         raise EngineError(f"the model needs at least 2 effect sizes; it has {design.k}.")
 
@@ -174,7 +175,7 @@ def _sample_nutpie(
         return lambda x: {"x": np.array(x)}
 
     def start(seed: int) -> Vector:
-        return _start(design, priors, compiled, data, seed)
+        return _start(design, spec, priors, compiled, data, seed)
 
     start(seed)  # fails here, if at all: a failure in nutpie's threads crashes Python at its exit
     target = from_pyfunc(
@@ -273,6 +274,7 @@ def _sample_pymc(
 
 def _start(
     design: Design,
+    spec: ModelSpec,
     priors: Mapping[str, Prior],
     compiled: CompiledModel,
     data: Sequence[NDArray[np.generic]],
@@ -280,7 +282,7 @@ def _start(
 ) -> Vector:
     """Return a starting point: each parameter somewhere in the middle half of its prior."""
     rng = np.random.default_rng(seed)
-    free = free_parameters(design, priors)
+    free = free_parameters(design, spec, priors)
     for _ in range(STARTS):
         values = []
         for name, shape in compiled.free:

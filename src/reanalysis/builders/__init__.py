@@ -7,7 +7,9 @@ likelihood code, so that their agreement is evidence.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -15,9 +17,19 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.tensor import TensorVariable
 
-from reanalysis.builders.blocks import Blocks, make_blocks
+from reanalysis.builders.bias_parameters import RATIO, all_weights, bias_parameters
+from reanalysis.builders.blocks import make_blocks
 from reanalysis.builders.conditionals import draw_effects, sample_loglik
 from reanalysis.builders.hierarchical import hierarchical_data, hierarchical_loglik
+from reanalysis.builders.selection import bias_loglik, selection_data, selection_loglik
+from reanalysis.builders.selection_conditionals import (
+    bias_sample_loglik,
+    draw_bias_effects,
+    draw_selection_effects,
+    make_enough_rows,
+    selection_sample_loglik,
+)
+from reanalysis.builders.selection_rows import make_bias_blocks
 from reanalysis.design import Design
 from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
@@ -64,28 +76,52 @@ class Likelihood:
 
     Attributes
     ----------
+    rows : callable
+        Design and spec to the rows that the other functions take.
     data : callable
-        Blocks to the arrays that enter the model as data.
+        Rows to the arrays that enter the model as data.
     loglik : callable
         Data and parameters to the total log-likelihood, in PyTensor.
     sample_loglik : callable
-        Blocks and draws to each sample's log-likelihood, in NumPy; the total is `loglik`.
+        Rows and draws to each sample's log-likelihood, in NumPy; the total is `loglik`.
     draw_effects : callable
-        Blocks, draws and a random generator to draws of the random effects ``(u, w)``.
+        Rows, draws and a random generator to draws of the random effects ``(u, w)``.
     """
 
-    data: Callable[[Blocks], Data]
+    rows: Callable[[Design, ModelSpec], Any]
+    data: Callable[[Any], Data]
     loglik: Callable[[Tensors, Tensors], TensorVariable]
-    sample_loglik: Callable[[Blocks, Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
+    sample_loglik: Callable[[Any, Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
     draw_effects: Callable[
-        [Blocks, Mapping[str, NDArray[np.float64]], np.random.Generator],
+        [Any, Mapping[str, NDArray[np.float64]], np.random.Generator],
         tuple[NDArray[np.float64], NDArray[np.float64]],
     ]
 
 
+NORMAL = Likelihood(
+    make_blocks, hierarchical_data, hierarchical_loglik, sample_loglik, draw_effects
+)
+BIAS = Likelihood(
+    make_bias_blocks, hierarchical_data, bias_loglik, bias_sample_loglik, draw_bias_effects
+)
+
+
+def _selection(mechanism: str) -> Likelihood:
+    return Likelihood(
+        make_enough_rows,
+        selection_data,
+        partial(selection_loglik, mechanism),
+        selection_sample_loglik,
+        draw_selection_effects,
+    )
+
+
 LIKELIHOODS: Mapping[str, Likelihood] = MappingProxyType(
     {
-        "none": Likelihood(hierarchical_data, hierarchical_loglik, sample_loglik, draw_effects),
+        "none": NORMAL,
+        "pet": BIAS,
+        "peese": BIAS,
+        **{name: _selection(name) for name in ("joint", "replace", "study", "thin")},
     }
 )
 
@@ -96,6 +132,9 @@ SUPPORTS = {  # where a prior must live for the model to be defined
     "between_share": (0.0, 1.0),
     "sampling_correlation": (0.0, 1.0),
     COMMON_SCALE: (0.0, np.inf),
+    "omega": (0.0, 1.0),
+    "pet": (0.0, np.inf),
+    "peese": (0.0, np.inf),
 }
 
 
@@ -111,21 +150,23 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
     priors : mapping of str to Prior
         A prior for each coefficient by name; ``tau_between``, and with three levels
         ``tau_within``, or ``tau`` and ``between_share``; ``sampling_correlation`` where it has
-        a prior; ``beta_scale`` where the moderators' coefficients share one.
+        a prior; ``beta_scale`` where the moderators' coefficients share one; ``omega``, ``pet``
+        or ``peese`` instead of their defaults.
 
     Returns
     -------
     pymc.Model
         Parameters ``mu``, or ``beta`` with dimension ``coefficient``; ``tau_between``,
-        ``tau_within`` and ``tau`` (total). Data and prior parameters are `pymc.Data`.
+        ``tau_within`` and ``tau`` (total); ``omega`` (the weights after the first), ``pet`` or
+        ``peese``. Data and prior parameters are `pymc.Data`.
 
     Raises
     ------
     EngineError
-        If the mechanism has no likelihood here, or a prior does not fit its parameter.
+        If the data do not fit the mechanism, or a prior does not fit its parameter.
     """
     likelihood = find_likelihood(spec)
-    free = free_parameters(design, priors)
+    free = free_parameters(design, spec, priors)
     with pm.Model(coords={"coefficient": coefficient_labels(design)}) as model:
         data = {k: pm.Data(k, v) for k, v in model_data(design, spec, priors).items()}
         variables = {name: _variable(name, members, data) for name, members in free.items()}
@@ -138,6 +179,8 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
         else:
             taus = [parameters[t] ** 2 for t in ("tau_between", "tau_within") if t in parameters]
             pm.Deterministic("tau", pt.sqrt(sum(taus)))
+        if "omega" in parameters or RATIO in parameters:
+            parameters["omega"] = all_weights(parameters)
         pm.Potential("log_likelihood", likelihood.loglik(data, parameters))
     return model
 
@@ -154,27 +197,21 @@ def find_likelihood(spec: ModelSpec) -> Likelihood:
     -------
     Likelihood
         Its entry in `LIKELIHOODS`.
-
-    Raises
-    ------
-    EngineError
-        If there is none.
     """
-    if spec.mechanism not in LIKELIHOODS:
-        raise EngineError(
-            f"NUTS has no likelihood for the mechanism '{spec.mechanism}'; "
-            f"it has {', '.join(LIKELIHOODS)}."
-        )
     return LIKELIHOODS[spec.mechanism]
 
 
-def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tuple[Prior, ...]]:
+def free_parameters(
+    design: Design, spec: ModelSpec, priors: Mapping[str, Prior]
+) -> dict[str, tuple[Prior, ...]]:
     """Return the variables that are sampled, in order, with the prior of each element.
 
     Parameters
     ----------
     design : Design
         Tells the coefficients and the levels.
+    spec : ModelSpec
+        Mechanism and steps.
     priors : mapping of str to Prior
         As for `build_model`.
 
@@ -183,7 +220,7 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
     dict of str to tuple of Prior
         ``mu``, or ``beta``, or, where the coefficients' priors are of several families or have a
         common scale, one vector ``beta_<family>`` for each (in units of the scale); then the
-        variance parameters and the common scale.
+        variance parameters and the common scale, and what the mechanism adds.
 
     Raises
     ------
@@ -197,12 +234,10 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
     for name in (*design.coefficients, *names):
         if name not in priors:
             raise EngineError(f"the model has no prior for '{name}'.")
-        lower, upper = SUPPORTS.get(name, (-np.inf, np.inf))
-        support = priors[name].support
-        if support[0] < lower or support[1] > upper:
-            raise EngineError(
-                f"the prior {priors[name]} of '{name}' reaches outside [{lower:g}, {upper:g}]."
-            )
+        _check_support(name, priors[name])
+    added = bias_parameters(spec, priors)
+    for name, of_elements in added.items():
+        _check_support(name, of_elements[0])
     groups = _families(design, priors)
     free: dict[str, tuple[Prior, ...]] = {}
     if design.coefficients == ("mu",):
@@ -214,7 +249,7 @@ def free_parameters(design: Design, priors: Mapping[str, Prior]) -> dict[str, tu
             free[name] = tuple(priors[design.coefficients[i]] for i in members)
     for name in names:
         free[name] = (priors[name],)
-    return free
+    return free | added
 
 
 def model_data(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) -> Data:
@@ -236,8 +271,9 @@ def model_data(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) -> 
     dict of str to numpy.ndarray
         Row arrays, and ``<variable>_<prior parameter>``, e.g. ``tau_between_sigma``.
     """
-    data = find_likelihood(spec).data(make_blocks(design, spec))
-    for name, members in free_parameters(design, priors).items():
+    likelihood = find_likelihood(spec)
+    data = likelihood.data(likelihood.rows(design, spec))
+    for name, members in free_parameters(design, spec, priors).items():
         for parameter in PYMC_PRIORS[members[0].family][1]:
             values = np.array([prior.parameters[parameter] for prior in members])
             data[f"{name}_{parameter}"] = values if _is_vector(name) else values[0]
@@ -263,10 +299,16 @@ def model_structure(
     tuple of str
         Equal for two models that differ in data and prior parameters only.
     """
-    free = free_parameters(design, priors).items()
+    free = free_parameters(design, spec, priors).items()
     coefficients = [priors[name].family for name in design.coefficients]
     coefficients += [f"shrunk:{i}" for i in shrunk_columns(design.coefficients, priors)]
-    return spec.mechanism, *coefficients, *(f"{name}:{p[0].family}:{len(p)}" for name, p in free)
+    sides = "two-sided" if spec.two_sided else "one-sided"
+    return (
+        spec.mechanism,
+        sides,
+        *coefficients,
+        *(f"{name}:{p[0].family}:{len(p)}" for name, p in free),
+    )
 
 
 def coefficient_labels(design: Design) -> list[str]:
@@ -282,12 +324,18 @@ def _families(design: Design, priors: Mapping[str, Prior]) -> dict[str, list[int
     return families
 
 
+def _check_support(name: str, prior: Prior) -> None:
+    lower, upper = SUPPORTS.get(name, (-np.inf, np.inf))
+    if prior.support[0] < lower or prior.support[1] > upper:
+        raise EngineError(f"the prior {prior} of '{name}' reaches outside [{lower:g}, {upper:g}].")
+
+
 def _is_coefficient(name: str) -> bool:
-    return name == "mu" or _is_vector(name)
+    return name in ("mu", "beta") or (name.startswith("beta_") and name != COMMON_SCALE)
 
 
 def _is_vector(name: str) -> bool:
-    return name == "beta" or (name.startswith("beta_") and name != COMMON_SCALE)
+    return name in ("omega", RATIO) or (_is_coefficient(name) and name != "mu")
 
 
 def _variable(name: str, priors: tuple[Prior, ...], data: Tensors) -> TensorVariable:

@@ -7,7 +7,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from reanalysis.builders import coefficient_labels, find_likelihood, free_parameters
-from reanalysis.builders.blocks import make_blocks
+from reanalysis.builders.bias_parameters import RATIO, full_weights, weight_draws
+from reanalysis.builders.selection_conditionals import check_nodes
+from reanalysis.builders.selection_rows import SelectionRows
 from reanalysis.design import Design
 from reanalysis.effect_sizes import mean_r
 from reanalysis.moderators import COMMON_SCALE, shrunk_columns
@@ -17,6 +19,8 @@ from reanalysis.spec import ModelSpec
 __all__ = ["complete_draws"]
 
 Vector = NDArray[np.float64]
+
+WEIGHTS = ("omega", RATIO)  # reported one by one, as omega[2], omega[3], ...
 
 
 def complete_draws(
@@ -53,14 +57,20 @@ def complete_draws(
         on the r scale), ``sample_stats``, ``log_prior`` and ``log_likelihood`` (``yi`` by
         ``cluster``: all effects of a sample at once, random effects integrated out).
     """
-    likelihood, blocks = find_likelihood(spec), make_blocks(design, spec)
+    likelihood = find_likelihood(spec)
+    rows = likelihood.rows(design, spec)
+    free = free_parameters(design, spec, priors)
     shape = sampled["tau_between"].shape
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in sampled.items()}
     if "mu" in flat:
         flat["beta"] = flat["mu"][:, None]
-    u, w = likelihood.draw_effects(blocks, flat, rng)
+    if "omega" in flat:
+        flat["omega"] = full_weights(flat["omega"])
+    if isinstance(rows, SelectionRows):
+        check_nodes(rows, flat)
+    u, w = likelihood.draw_effects(rows, flat, rng)
 
-    posterior = dict(sampled)
+    posterior = {name: values for name, values in sampled.items() if name not in WEIGHTS}
     between = sampled["tau_between"]
     total = sampled["tau"]
     if "mu" in sampled:
@@ -75,13 +85,17 @@ def complete_draws(
     posterior["theta"] = theta.reshape(*shape, -1)
 
     log_prior = {
-        name: priors[name].logpdf(sampled[name])
-        for name in free_parameters(design, priors)
-        if name in priors
+        name: members[0].logpdf(sampled[name])
+        for name, members in free.items()
+        if name in sampled and name not in ("beta", *WEIGHTS)
     }
+    for name in set(WEIGHTS) & set(free):
+        draws, density = weight_draws(sampled["omega"], free[name], ratios=name == RATIO)
+        posterior |= draws
+        log_prior |= density
     if "beta" in sampled:
         log_prior["beta"] = _coefficient_log_prior(design, priors, sampled)
-    loglik = likelihood.sample_loglik(blocks, flat).reshape(*shape, -1)
+    loglik = likelihood.sample_loglik(rows, flat).reshape(*shape, -1)
     return _tree(
         design,
         {

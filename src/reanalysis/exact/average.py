@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.design import Design, resolve_priors
-from reanalysis.exact.selection import BIAS_PRIORS, make_target
+from reanalysis.exact.selection import make_target
 from reanalysis.exact.selection_fit import integrate_target
 from reanalysis.exact.selection_margins import Margin
 from reanalysis.exact.selection_quantiles import find_quantiles
@@ -28,6 +28,7 @@ from reanalysis.exact.selection_summaries import parameter_margins
 from reanalysis.exact.selection_target import Target
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate
+from reanalysis.selection.bias_priors import BIAS_PRIORS
 from reanalysis.spec import ModelSpec
 
 __all__ = ["PSMA", "BiasModel", "ModelAverage", "average_models", "psma_by_mechanism"]

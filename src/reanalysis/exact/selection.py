@@ -27,17 +27,13 @@ from reanalysis.marginal import Statistics
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.selection import Bins, Mechanism, SelectionData, WeightPrior
+from reanalysis.selection.bias_priors import BIAS_PRIORS
 from reanalysis.spec import ModelSpec
 
 __all__ = ["SelectionPosterior", "fit_exact_selection", "make_target"]
 
 Vector = NDArray[np.float64]
 
-# Half-Cauchy as in RoBMA (Bartoš et al. 2023), in units of the coefficient on Fisher's z.
-BIAS_PRIORS: Mapping[str, Prior] = {
-    "pet": Prior("half_cauchy", {"sigma": 1.0}, "Slope on the standard error, as in RoBMA."),
-    "peese": Prior("half_cauchy", {"sigma": 10.0}, "Slope on the variance, as in RoBMA (z scale)."),
-}
 MOSTLY = 0.5  # share of effects against the expected direction that deserves a warning
 
 
