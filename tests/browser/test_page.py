@@ -38,6 +38,7 @@ def address(tmp_path_factory):
     effects[0]["label"], effects[1]["label"] = LONG, "long words " * 30
     effects[2]["label"] = "<b>שלום</b> \u202etxet"
     document["data"]["rows"][0][document["data"]["columns"].index("label")] = LONG
+    document["data"]["rows"] = document["data"]["rows"][:4]  # the checker reads every cell twice
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render_html(document), encoding="utf-8")
     return file.as_uri()
