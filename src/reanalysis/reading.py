@@ -232,6 +232,7 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
     problems: list[str] = []
     for name in text.header:
         cells = text.column(name)
+        few = sum(cell not in blanks for cell in cells) / 4
         spec = reading.schema.get(name, {})
         kind = spec.get("type", "any")
         values: list[float] = []
@@ -247,6 +248,8 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
             except ValueError as error:
                 values.append(np.nan)
                 bad.append((line, str(error)))
+                if kind == "any" and len(bad) > few:
+                    break  # plainly text
         problems += _schema_faults(text, name, spec, blanks)
         if kind in ("number", "integer"):
             problems += [f"{text.source}:{line}: column '{name}': {why}." for line, why in bad]
@@ -255,8 +258,7 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
         elif kind == "any" and not bad and not np.isnan(values).all():
             columns[name] = values
         else:
-            filled = sum(cell not in blanks for cell in cells)
-            if kind == "any" and bad and len(bad) <= filled / 4:
+            if kind == "any" and bad and len(bad) <= few:
                 mixed[name] = f"{text.source}:{bad[0][0]}: column '{name}': {bad[0][1]}"
             columns[name] = [None if cell in blanks else cell for cell in cells]
     return pd.DataFrame(columns), mixed, problems
@@ -266,6 +268,8 @@ def _schema_faults(
     text: TextTable, name: str, spec: Mapping[str, Any], blanks: frozenset[str]
 ) -> list[str]:
     rules = spec.get("constraints", {})
+    if not rules:
+        return []
     problems = []
     seen: dict[str, int] = {}
     for line, cell in zip(text.lines, text.column(name), strict=True):

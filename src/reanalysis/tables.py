@@ -8,7 +8,6 @@ with its line, and nothing is guessed in silence: what was guessed is in `TextTa
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ __all__ = ["DataError", "TextTable", "parse_number", "parse_table", "read_table"
 MAX_BYTES = 50_000_000
 MAX_PROBLEMS = 50
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BIDI = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
@@ -171,7 +171,7 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
         problems += [
             f"{source}:{line}: column '{name}' holds a control character; retype the cell."
             for name, cell in zip(header, clean, strict=True)
-            if _has_control(cell)
+            if CONTROL.search(cell)
         ]
         rows.append(tuple(clean))
         lines.append(line)
@@ -290,10 +290,6 @@ def _delimiter(text: str, source: str) -> str:
     return max(widths, key=lambda mark: widths[mark][0] if widths[mark] else 0)
 
 
-def _has_control(cell: str) -> bool:
-    return any(unicodedata.category(c) == "Cc" and c not in "\n\r\t" for c in cell)
-
-
 def _header_problems(header: list[str], source: str) -> list[str]:
     problems = [
         f"{source}:1: column {i} has no name; name it."
@@ -303,7 +299,7 @@ def _header_problems(header: list[str], source: str) -> list[str]:
     problems += [
         f"{source}:1: the name of column {i} holds a control character; retype it."
         for i, name in enumerate(header, start=1)
-        if _has_control(name)
+        if CONTROL.search(name)
     ]
     problems += [
         f"{source}:1: two columns are called '{name}'; rename one."
