@@ -36,7 +36,7 @@ Heterogeneity = Literal["both", "between", "within", "none"]
 
 UPPER_TAIL = 1e-13
 RHO_NODES = 12
-SCALE_NODES = 12
+SCALE_NODES = 12  # of the first look
 POINT_SCALE_NODES = 64  # without heterogeneity the scale is the only integral
 TINY = 1e-300
 ANGLE: Mapping[Heterogeneity, float] = {"between": 0.0, "within": np.pi / 2}
@@ -61,7 +61,7 @@ class Problem:
     rho : float or Prior
         Sampling correlation.
     scale : float
-        Scale of the map from ``t`` to ``tau``.
+        Scale of the map from ``t`` to ``tau``, and to the common scale.
     shrunk : tuple of int
         Coefficients whose prior standard deviation is in units of a common scale.
     common_scale : Prior or None
@@ -126,12 +126,27 @@ class Problem:
         probability = (rule.nodes + 1) / 2
         return np.minimum(self.rho.ppf(probability), 1 - 1e-9), rule.weights / 2
 
+    def scale_range(self) -> Interval:
+        """Return the interval of ``arcsinh(s / scale)`` with all but 1e-13 of the prior of s."""
+        assert self.common_scale is not None
+        low = max(self.common_scale.support[0], 0.0)
+        high = float(self.common_scale.ppf(1 - UPPER_TAIL))
+        return float(np.arcsinh(low / self.scale)), float(np.arcsinh(high / self.scale))
+
     def scale_nodes(self, n: int) -> tuple[Vector, Vector]:
-        """Return n nodes and prior weights of the common scale; one where there is none."""
+        """Return n nodes and prior weights of the common scale; one where there is none.
+
+        It is mapped as ``tau`` is: for a scale of several coefficients that map needs fewer
+        nodes than the prior's probability, above all where the data disagree with the prior.
+        """
         if self.common_scale is None:
             return np.ones(1), np.ones(1)
         rule = legendre_rule(n)
-        return self.common_scale.ppf((rule.nodes + 1) / 2), rule.weights / 2
+        low, high = self.scale_range()
+        t = low + (rule.nodes + 1) / 2 * (high - low)
+        values = self.tau(t)
+        width = rule.weights * (high - low) / 2 * self.scale * np.cosh(t)
+        return values, width * np.exp(self.common_scale.logpdf(values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,19 +345,18 @@ def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
     """
     rho = problem.rho_nodes()[0]
     scanned = np.unique(rho[[0, len(rho) // 2, -1]])
-    scales = problem.scale_nodes(SCALE_NODES)[0]
-    scales = np.unique(scales[[0, len(scales) // 2, -1]])
+    scales, weight = problem.scale_nodes(SCALE_NODES)
+    with np.errstate(divide="ignore"):  # a prior may leave nothing at a node
+        log_weight = np.log(weight)
 
     def log_density(t: Vector, phi: Vector) -> Vector:
-        prior = problem.log_prior(t, _angle(problem, phi))
+        phi = _angle(problem, phi)
         values = [
-            prior
-            + _given(problem, t, _angle(problem, phi), np.full_like(t, r), scales, moments=False)
-            .loglik.reshape(len(t), -1)
-            .max(axis=1)
+            _given(problem, t, phi, np.full_like(t, r), scales, moments=False).loglik
             for r in scanned
         ]
-        return np.max(values, axis=0)
+        best = np.max(values, axis=0).reshape(len(t), -1) + log_weight
+        return problem.log_prior(t, phi) + best.max(axis=1)
 
     low, high = problem.tau_range()
     t_box = float(np.arcsinh(low / problem.scale)), float(np.arcsinh(high / problem.scale))
@@ -353,7 +367,7 @@ def evaluate_grid(
     problem: Problem,
     box: tuple[Interval, Interval | None],
     orders: Sequence[int],
-    scale_nodes: int = SCALE_NODES,
+    scale_nodes: int = 1,
     *,
     moments: bool = True,
 ) -> Grid:
@@ -391,7 +405,8 @@ def evaluate_grid(
     scales, scale_weight = problem.scale_nodes(scale_nodes)
     side_weight = np.outer(rho_weight, scale_weight).ravel()
     outer_phi = np.repeat(phi, len(side_weight))
-    log_outer = np.log(np.outer(phi_weight, side_weight).ravel())
+    with np.errstate(divide="ignore"):  # a prior may leave nothing at a node
+        log_outer = np.log(np.outer(phi_weight, side_weight).ravel())
     n_t, n_outer = len(t), len(outer_phi)
     all_t, all_phi = np.repeat(t, n_outer), np.tile(outer_phi, n_t)
     all_rho = np.tile(np.repeat(rho, len(scales)), n_t * len(phi))

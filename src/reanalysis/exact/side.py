@@ -1,17 +1,17 @@
-"""Parameters on nodes of their prior's probability: sampling correlation and common scale.
+"""The parameters that are integrated beside the standard deviations.
 
-They are integrated beside the standard deviations; on the probability scale of their prior the
-nodes are those of a Legendre rule on (0, 1) and the prior density is one.
+The sampling correlation lies on its prior's probability, where the prior is flat; the common scale
+of coefficients on ``arcsinh`` of itself, as the total standard deviation does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reanalysis.exact.grid import Grid
-from reanalysis.exact.quadrature import Cumulative, Rule, invert, legendre_rule
+from reanalysis.exact.quadrature import Cumulative, Interval, invert, legendre_rule
 from reanalysis.moderators import COMMON_SCALE
 from reanalysis.priors import Prior
 from reanalysis.results import Estimate
@@ -27,19 +27,25 @@ class Side:
 
     Attributes
     ----------
-    prior : Prior
-        Its prior.
     axis : int
         Its place among the axes beside the standard deviations: 0 for the sampling correlation,
         1 for the common scale.
+    interval : tuple of float
+        Ends of its coordinate.
+    value : callable
+        From the coordinate to the parameter; increasing.
+    log_rate : callable
+        Log of the derivative of the parameter along the coordinate.
     """
 
-    prior: Prior
     axis: int
+    interval: Interval
+    value: Callable[[Vector], Vector]
+    log_rate: Callable[[Vector], Vector]
 
 
 def side_parameters(grid: Grid) -> Mapping[str, Side]:
-    """Return the parameters of a grid that lie on nodes of their prior's probability.
+    """Return such parameters of a grid.
 
     Parameters
     ----------
@@ -51,11 +57,18 @@ def side_parameters(grid: Grid) -> Mapping[str, Side]:
     mapping of str to Side
         ``sampling_correlation`` and ``beta_scale``, where they have a prior.
     """
+    problem = grid.problem
     found: dict[str, Side] = {}
-    if isinstance(grid.problem.rho, Prior):
-        found["sampling_correlation"] = Side(grid.problem.rho, 0)
-    if grid.problem.common_scale is not None:
-        found[COMMON_SCALE] = Side(grid.problem.common_scale, 1)
+    if isinstance(problem.rho, Prior):
+        rho = problem.rho
+        found["sampling_correlation"] = Side(
+            0, (0.0, 1.0), rho.ppf, lambda u: -rho.logpdf(rho.ppf(u))
+        )
+    if problem.common_scale is not None:
+        log_scale = np.log(problem.scale)
+        found[COMMON_SCALE] = Side(
+            1, problem.scale_range(), problem.tau, lambda t: log_scale + np.log(np.cosh(t))
+        )
     return found
 
 
@@ -69,7 +82,7 @@ def side_estimate(
     name : str
         Its name.
     side : Side
-        Its prior and axis.
+        Its coordinate.
     fine, coarse : Grid
         Posterior on two grids.
     probabilities : numpy.ndarray of shape (3,)
@@ -81,14 +94,16 @@ def side_estimate(
         Moments and quantiles.
     """
     mean = float(fine.weight @ fine.values(name))
-    rule, density = _density(side, fine)
-    cumulative = Cumulative.of(rule, (0.0, 1.0), density[:, None])
+    cumulative = _cumulative(side, fine)
 
-    def cdf_pdf(u: Vector) -> tuple[Vector, Vector]:
-        F, f = cumulative.at(u[:, None])
+    def cdf_pdf(x: Vector) -> tuple[Vector, Vector]:
+        F, f = cumulative.at(x[:, None])
         return F[:, 0], f[:, 0]
 
-    lower, median, upper = side.prior.ppf(invert(cdf_pdf, probabilities, (0.0, 1.0), probabilities))
+    low, high = side.interval
+    start = low + probabilities * (high - low)
+    found = invert(cdf_pdf, probabilities, side.interval, start)
+    lower, median, upper = side.value(found)
     return Estimate(
         name,
         mean,
@@ -106,27 +121,27 @@ def side_curve(side: Side, grid: Grid, points: int) -> tuple[Vector, Vector]:
     Parameters
     ----------
     side : Side
-        Its prior and axis.
+        Its coordinate.
     grid : Grid
         The posterior.
     points : int
-        Number of points of the curve, evenly spaced in prior probability.
+        Number of points of the curve, evenly spaced along the axis.
 
     Returns
     -------
     x, density : numpy.ndarray of shape (points,)
         The curve.
     """
-    rule, density = _density(side, grid)
-    u = (np.arange(points) + 0.5) / points
-    height = Cumulative.of(rule, (0.0, 1.0), density[:, None]).at(u[:, None])[1][:, 0]
-    x = side.prior.ppf(u)
-    return x, height * np.exp(side.prior.logpdf(x))
+    low, high = side.interval
+    x = low + (np.arange(points) + 0.5) / points * (high - low)
+    height = _cumulative(side, grid).at(x[:, None])[1][:, 0]
+    return side.value(x), height * np.exp(-side.log_rate(x))
 
 
-def _density(side: Side, grid: Grid) -> tuple[Rule, Vector]:
-    """Return the rule on the prior's probability and the posterior density at its nodes."""
+def _cumulative(side: Side, grid: Grid) -> Cumulative:
+    """Return the posterior along a parameter's own axis, for interpolation."""
     axes = len(grid.problem.rho_nodes()[0]), grid.scale_nodes
     mass = grid.weight.reshape(-1, *axes).sum(axis=(0, 2 - side.axis))
     rule = legendre_rule(len(mass))
-    return rule, mass / (rule.weights / 2)
+    width = rule.weights * (side.interval[1] - side.interval[0]) / 2
+    return Cumulative.of(rule, side.interval, (mass / width)[:, None])
