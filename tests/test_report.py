@@ -395,7 +395,7 @@ def test_bayes_factors_of_any_size_are_printed(document, log_factor):
 def test_a_posterior_that_includes_zero_is_called_less_certain(document):
     document["models"]["three_level"]["exact"]["estimates"]["mu"]["lower"] = -0.01
     words = Page(render_html(document)).words
-    assert "the 95 % interval now holds zero; the paper’s did not" in words
+    assert "the 95 % interval now includes zero; the paper’s did not" in words
     assert "as the paper says" not in words
 
 

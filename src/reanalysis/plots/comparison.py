@@ -52,13 +52,13 @@ def plot_comparison(
     rows = _rows(chosen)
     new = _prediction(chosen)
     height = 0.75 + 0.4 * (len(rows) + (new is not None))
-    figure, ax = canvas(ax, 4.6, height)
-    ax.set_position((0.3, 0.55 / height, 0.385, 1 - 0.65 / height))
+    figure, ax = canvas(ax, 4.7, height)
+    ax.set_position((0.3, 0.55 / height, 0.36, 1 - 0.65 / height))
     ends = [v for r in rows for v in (r.estimate, r.lower, r.upper) if v is not None]
     ends += [v for v in new or () if v is not None]
     lower, upper = min([0.0, *ends]), max([0.0, *ends])
     pad = 0.06 * (upper - lower or 1.0)
-    readable_axis(ax, chosen.scale, (lower - pad, upper + pad))
+    readable_axis(ax, chosen.scale, (lower - pad, upper + pad), at_most=5)
     if chosen.scale.measure.zero_is_null:
         ax.axvline(0.0, color=GREY, lw=0.8)
     text = ax.get_yaxis_transform()
@@ -70,7 +70,7 @@ def plot_comparison(
         ax.text(1.04, i, _numbers(chosen, row), transform=text, va="center", color=INK, size=10)
     if new is not None:
         at = len(rows)
-        ax.plot(new, [at, at], color=PALE, lw=9, solid_capstyle="butt")
+        ax.barh([at], [new[1] - new[0]], 0.3, new[0], color=PALE, edgecolor=GREY, lw=0.8)
         style: dict[str, Any] = {"transform": text, "va": "center", "color": INK, "size": 10}
         ax.text(-0.04, at, "A new sample", ha="right", **style)
         ax.text(1.04, at, chosen.scale.interval(*new), **style)

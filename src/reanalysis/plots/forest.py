@@ -284,7 +284,7 @@ def _labels(
 
 def _summary(ax: Axes, mean: float, lower: float, upper: float, at: float, kind: str) -> None:
     if kind == "bar":
-        ax.plot([lower, upper], [at, at], color=PALE, lw=8, solid_capstyle="butt", zorder=2)
+        ax.barh([at], [upper - lower], 0.5, lower, color=PALE, edgecolor=GREY, lw=0.8, zorder=2)
         return
     face, edge = (BLUE, BLUE) if kind == "diamond" else ("none", ORANGE)
     x, y = [lower, mean, upper, mean], [at, at - 0.32, at, at + 0.32]

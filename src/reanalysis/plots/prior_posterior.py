@@ -185,7 +185,9 @@ def _panel(ax: Axes, chosen: Selected, name: str) -> None:
     x = np.linspace(*limits, 101)
     before = prior_density(priors, name, x)
     if before is not None:
-        ax.fill_between(x, np.minimum(before, 1.05 * top), color=PALE, lw=0)
+        shown = np.minimum(before, 1.05 * top)
+        ax.fill_between(x, shown, color=PALE, lw=0)
+        ax.plot(x, shown, color=GREY, lw=0.8)
     if "exact" in curves:
         ax.plot(*curves["exact"], color=BLUE, lw=1.8)
     if "nuts" in curves:

@@ -41,7 +41,6 @@ BLUE = "#0f5c9c"
 ORANGE = "#b5530a"
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', Arial, sans-serif"
-TICKS_AT_MOST = 8
 STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -72,7 +71,7 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_axes((0.0, 0.0, 1.0, 1.0))
 
 
-def readable_axis(ax: Axes, scale: Scale, limits: tuple[float, float]) -> None:
+def readable_axis(ax: Axes, scale: Scale, limits: tuple[float, float], *, at_most: int = 8) -> None:
     """Give a horizontal analysis-scale axis ticks at round numbers of the readable scale.
 
     Parameters
@@ -83,9 +82,11 @@ def readable_axis(ax: Axes, scale: Scale, limits: tuple[float, float]) -> None:
         The readable scale (r), in which the ticks are labelled.
     limits : tuple of float
         Ends of the axis, on the analysis scale.
+    at_most : int
+        Largest number of intervals between ticks.
     """
     ax.set_xlim(*limits)
-    positions, labels = _ticks(scale, limits)
+    positions, labels = _ticks(scale, limits, at_most)
     ax.xaxis.set_major_locator(FixedLocator(positions))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(positions, labels, parse_math=False)
@@ -158,7 +159,9 @@ def to_svg(figure: Figure) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _ticks(scale: Scale, limits: tuple[float, float]) -> tuple[list[float], list[str]]:
+def _ticks(
+    scale: Scale, limits: tuple[float, float], at_most: int
+) -> tuple[list[float], list[str]]:
     """Return tick positions on the analysis scale and their labels on the readable one."""
     grid = np.linspace(*limits, 801)
     shown = scale.measure.back(grid) if scale.measure.back else grid
@@ -166,7 +169,7 @@ def _ticks(scale: Scale, limits: tuple[float, float]) -> tuple[list[float], list
         values = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
         labels = [f"{v:g}" for v in values]
     else:
-        values = list(round_numbers(shown[0], shown[-1], at_most=TICKS_AT_MOST))
+        values = list(round_numbers(shown[0], shown[-1], at_most=at_most))
         digits = 2 if any(abs(v * 10 - round(v * 10)) > 1e-6 for v in values) else 1
         labels = [
             "0" if v == 0 else number(v, digits, leading_zero=not scale.bounded) for v in values

@@ -84,9 +84,8 @@ def plot_weights(
     bins = models[0][1]
     for i, one in enumerate(bins):
         if one["prior_upper"] > one["prior_lower"]:
-            ax.fill_between(
-                [i - 0.36, i + 0.36], one["prior_lower"], one["prior_upper"], color=PALE, lw=0
-            )
+            tall = one["prior_upper"] - one["prior_lower"]
+            ax.bar([i], [tall], 0.72, one["prior_lower"], color=PALE, edgecolor=GREY, lw=0.8)
     step = 0.5 / max(len(models), 1)
     for j, (mechanism, own_bins) in enumerate(models):
         colour, marker = LOOKS[j % len(LOOKS)]

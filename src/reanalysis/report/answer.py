@@ -289,7 +289,7 @@ def _holds(
 def _direction(now: int, before: int | None) -> str:
     """Say on which side of zero the interval lies, and where the paper's lay; 0 is both sides."""
     side = {1: "above", -1: "below", 0: ""}[now]
-    where = f"lies wholly {side} zero" if side else "holds zero"
+    where = f"lies wholly {side} zero" if side else "includes zero"
     if before is None:
         return f"The 95 % interval {where}."
     if now == before:
@@ -297,12 +297,12 @@ def _direction(now: int, before: int | None) -> str:
             f"The average is {side} zero, as the paper says: both 95 % intervals lie wholly {side} "
             "it."
             if side
-            else "As in the paper, the 95 % interval holds zero: the average may be on either side."
+            else "As in the paper, the 95 % interval includes zero: either side is possible."
         )
     if now == 0:
-        return "It becomes less certain: the 95 % interval now holds zero; the paper’s did not."
+        return "It becomes less certain: the 95 % interval now includes zero; the paper’s did not."
     if before == 0:
-        return f"It becomes more certain: the 95 % interval {where}; the paper’s held it."
+        return f"It becomes more certain: the 95 % interval {where}; the paper’s included it."
     return f"It turns around: the 95 % interval {where}, the paper’s on the other side."
 
 

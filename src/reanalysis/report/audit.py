@@ -86,16 +86,17 @@ def audit_sentence(findings: Sequence[Mapping[str, Any]], scale: Scale) -> str:
     Returns
     -------
     str
-        Empty where nothing was found that moves the average.
+        Empty where no doubt was found that moves the average.
     """
-    moving = [f for f in findings if "before" in f and "after" in f]
+    doubts = [f for f in findings if f.get("severity") in ("error", "warning")]
+    moving = [f for f in doubts if "before" in f and "after" in f]
     if not moving:
         return ""
     most = max(moving, key=lambda f: abs(f["after"] - f["before"]))
-    doubts = sum(f.get("severity") in ("error", "warning") for f in findings)
+    places = "one place" if len(doubts) == 1 else f"{len(doubts)} places"
     return (
-        f"The source contradicts itself or raises doubts in {doubts} places; resolved the other "
-        f"way, the weightiest would move the average from {scale.printed(most['before'])} to "
+        f"The source contradicts itself or raises doubts in {places}; resolved the other way, the "
+        f"weightiest would move the average from {scale.printed(most['before'])} to "
         f"{scale.printed(most['after'])}."
     )
 
