@@ -20,11 +20,14 @@ from reanalysis.nearest import nearest
 from reanalysis.priors import FAMILIES, Prior
 
 __all__ = [
+    "Axis",
     "Claim",
     "DataSource",
     "ModelSpec",
+    "Option",
     "Reanalysis",
     "Rope",
+    "Rung",
     "Sampler",
     "SpecError",
     "identifier",
@@ -236,6 +239,11 @@ class ModelSpec:
         Priors by parameter.
     engines : tuple of str
         Engines that fit this model.
+    family : str
+        Word shared by the models of single moderators whose tests are adjusted for each other,
+        and by the joint model of these moderators.
+    scale_moderator : str
+        Column, constant in each sample, that changes the heterogeneity.
     include, exclude : mapping
         Rows to keep or leave out: column to values.
     """
@@ -263,6 +271,8 @@ class ModelSpec:
         "exact",
         "nuts",
     )
+    family: str = ""
+    scale_moderator: str = ""
     include: Filter = field(default_factory=dict)
     exclude: Filter = field(default_factory=dict)
 
@@ -395,6 +405,115 @@ class Average:
     ] = ("joint",)
 
 
+def _settings(value: object) -> Mapping[str, Any]:
+    """Check settings of a model that are to replace others, each by the model's own rules."""
+    if not isinstance(value, Mapping):
+        raise ValueError('must be a table such as { estimand = "composite" }')
+    known = tuple(e.name for e in fields(ModelSpec) if e.name not in ("name", "title", "engines"))
+    problems = [f"unknown setting '{key}'{_suggest(str(key), known)}" for key in value]
+    problems = [p for p, key in zip(problems, value, strict=True) if key not in known]
+    if problems:
+        raise ValueError("\n".join(problems))
+    try:
+        model = ModelSpec(name="x", **value)
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors():
+            place = ".".join(str(part) for part in detail["loc"])
+            reason = str(detail.get("ctx", {}).get("error") or detail["msg"])
+            lines += [f"{place}: {line}" for line in reason.split("\n")]
+        raise ValueError("\n".join(lines)) from None
+    return {key: getattr(model, key) for key in value}
+
+
+Settings = Annotated[Mapping[str, Any], BeforeValidator(_settings)]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Option:
+    """One way of taking a decision of the multiverse.
+
+    Attributes
+    ----------
+    name : str
+        Words for tables and figures.
+    settings : mapping
+        Settings of the model that it replaces; mappings such as ``priors`` are merged.
+    """
+
+    name: str
+    settings: Settings = field(default_factory=dict)
+
+
+def _options(value: object) -> object:
+    """Take each option as a name with settings beside it."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    options: list[object] = []
+    for entry in value:
+        if isinstance(entry, Mapping) and "settings" not in entry:
+            settings = {key: v for key, v in entry.items() if key != "name"}
+            entry = {key: v for key, v in entry.items() if key == "name"} | {"settings": settings}
+        options.append(entry)
+    return tuple(options)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Axis:
+    """One decision of the multiverse: defensible options, the first being the headline's.
+
+    Attributes
+    ----------
+    name, title : str
+        Identifier, and words for the report.
+    options : tuple of Option
+        Ways of taking the decision.
+    leave_out : str
+        Instead of options: a column each of whose values is left out in turn.
+    """
+
+    name: Identifier
+    title: str = ""
+    options: Annotated[tuple[Option, ...], BeforeValidator(_options)] = ()
+    leave_out: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that there is something to decide."""
+        if bool(self.options) == bool(self.leave_out):
+            raise ValueError("give either 'options', or 'leave_out' with the name of a column")
+        names = [option.name for option in self.options]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the option {twice!r} is there twice; rename one")
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Rung:
+    """One step of the ladder from the published number to ours; it changes one thing.
+
+    Attributes
+    ----------
+    name, title : str
+        Identifier, and words for the report.
+    published : mapping
+        The number to start from, on the first rung only.
+    model : str
+        Model of the spec to start from; later rungs go on from the one before.
+    change : mapping
+        Settings of the model that change here.
+    interval : str
+        How the estimate is made from here on: ``wald`` (REML, z), ``t`` (REML, containment
+        degrees of freedom), ``cr2`` (REML, cluster-robust), ``bayes`` (exact engine).
+    """
+
+    name: Identifier
+    title: str = ""
+    published: Published = field(default_factory=dict)
+    model: str = ""
+    change: Settings = field(default_factory=dict)
+    interval: Literal["", "wald", "t", "cr2", "bayes"] = ""
+
+
 @dataclass(frozen=True, config=CONFIG)
 class Sampler:
     """Settings of NUTS that a spec may state."""
@@ -430,6 +549,10 @@ class Reanalysis:
         Models by name, in order; the first is the headline. Empty: the default set.
     claims : tuple of Claim
         What the paper asserts.
+    multiverse : tuple of Axis
+        Decisions whose combinations are fitted.
+    ladder : tuple of Rung
+        Steps from the published number to ours.
     seed : int
         Seed of every random step.
     rope : Rope or None
@@ -453,6 +576,8 @@ class Reanalysis:
     data: DataSource
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    multiverse: tuple[Axis, ...] = ()
+    ladder: tuple[Rung, ...] = ()
     seed: int = 2021
     rope: Rope | None = None
     average: Average | None = None
@@ -477,6 +602,8 @@ class _File:
     seed: Annotated[Count, Field(ge=0, lt=2**32)] = 2021
     model: Annotated[tuple[ModelSpec, ...], BeforeValidator(_tuple)] = ()
     claim: Annotated[tuple[Claim, ...], BeforeValidator(_tuple)] = ()
+    multiverse: Annotated[tuple[Axis, ...], BeforeValidator(_tuple)] = ()
+    ladder: Annotated[tuple[Rung, ...], BeforeValidator(_tuple)] = ()
     rope: Rope | None = None
     average: Average | None = None
     sampler: Sampler = field(default_factory=Sampler)
@@ -493,6 +620,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "data": DataSource,
         "model": ModelSpec,
         "claim": Claim,
+        "multiverse": Axis,
+        "ladder": Rung,
         "rope": Rope,
         "average": Average,
         "sampler": Sampler,
@@ -597,6 +726,8 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         data=file.data,
         models={model.name: model for model in file.model},
         claims=file.claim,
+        multiverse=file.multiverse,
+        ladder=file.ladder,
         seed=file.seed,
         rope=file.rope,
         average=file.average,
@@ -678,7 +809,12 @@ REMEDIES = {
 def _cross_checks(where: str, file: _File) -> list[str]:
     problems = []
     names = [model.name for model in file.model]
-    for kind, labels in (("model", names), ("claim", [claim.id for claim in file.claim])):
+    for kind, labels in (
+        ("model", names),
+        ("claim", [claim.id for claim in file.claim]),
+        ("multiverse", [axis.name for axis in file.multiverse]),
+        ("ladder", [rung.name for rung in file.ladder]),
+    ):
         for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
             problems.append(f"{where}: [[{kind}]] {label!r} is there twice; rename one.")
     for claim in file.claim:
@@ -692,4 +828,15 @@ def _cross_checks(where: str, file: _File) -> list[str]:
             f"{where}: [average]: 'model' is {file.average.model!r}, "
             f"which is not defined{_suggest(file.average.model, tuple(names))}"
         )
+    for position, rung in enumerate(file.ladder):
+        start = f"{where}: [[ladder]] {rung.name!r}: "
+        if rung.model and rung.model not in names:
+            problems.append(
+                f"{start}'model' is {rung.model!r}, which is not defined"
+                f"{_suggest(rung.model, tuple(names))}"
+            )
+        if bool(rung.published) != (position == 0):
+            problems.append(f"{start}'published' belongs to the first rung, and only there.")
+        elif position == 0 and "estimate" not in rung.published:
+            problems.append(f"{start}'published' needs an 'estimate'.")
     return problems

@@ -146,9 +146,9 @@ def fit_batch(
     tables = {key: np.full(shape, np.nan) for key in ("mean", "sd", "lower", "median", "upper")}
     evidence, error = np.full(len(Y), np.nan), np.full(len(Y), np.nan)
     asked = [name for name in columns if name in points]
-    below = pd.DataFrame(np.nan, index=range(len(Y)), columns=asked, dtype=float)
+    below = {name: np.full(len(Y), np.nan) for name in asked}
     if draws:
-        below["log_likelihood"] = np.nan
+        below["log_likelihood"] = np.full(len(Y), np.nan)
     with one_blas_thread():
         for rows, grid, moved in batch.solve(Y):
             evidence[rows], error[rows] = grid.evidence, moved
@@ -160,16 +160,16 @@ def fit_batch(
                     for key, value in zip(("lower", "median", "upper"), quantiles, strict=True):
                         tables[key][rows, i] = value
                 if name in points:
-                    below.loc[rows, name] = grid.cdf_pdf(name, points[name][rows])[0]
+                    below[name][rows] = grid.cdf_pdf(name, points[name][rows])[0]
             if draws:
                 truth = {name: value[rows] for name, value in points.items()}
-                below.loc[rows, "log_likelihood"] = grid.rank_loglik(Y[rows], truth, draws, rng)
+                below["log_likelihood"][rows] = grid.rank_loglik(Y[rows], truth, draws, rng)
     return BatchFit(
         **{key: pd.DataFrame(values, columns=columns) for key, values in tables.items()},
         log_marginal_likelihood=evidence,
         numerical_error=error,
         settled=np.isfinite(evidence),
-        below=below,
+        below=pd.DataFrame(below, index=range(len(Y))),
     )
 
 
@@ -601,11 +601,11 @@ class _Posteriors:
 def _normal_mixtures(weight: Vector, mean: Vector, sd: Vector, x: Vector) -> tuple[Vector, Vector]:
     """Return distribution functions and densities of mixtures (r, G), each at its point (r,)."""
     z = (x[:, None] - mean) / sd
-    density = np.asarray(np.exp(-0.5 * z * z) / (sd * np.sqrt(2 * np.pi)), dtype=float)
-    value = np.asarray(ndtr(z), dtype=float)
-    return (weight * value).sum(axis=1), (weight * density).sum(axis=1)
+    below: Vector = (weight * ndtr(z)).sum(axis=1)
+    density: Vector = (weight * np.exp(-0.5 * z * z) / (sd * np.sqrt(2 * np.pi))).sum(axis=1)
+    return below, density
 
 
 def _with_integral(series: Vector) -> tuple[Vector, Vector]:
     """Return Legendre series along the last axis with the series of their integrals from -1."""
-    return series, legendre.legint(series, lbnd=-1, axis=2)
+    return series, np.asarray(legendre.legint(series, lbnd=-1, axis=2), dtype=float)
