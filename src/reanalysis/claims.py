@@ -192,21 +192,28 @@ def _answer(claim: Claim, model: Fitted | None) -> Entry:
     posterior = model.exact or model.nuts
     if posterior is None:
         return Entry(claim, UNCHECKABLE, "No Bayesian fit of this model is there.", rule)
-    frequentist = model.reml.estimates.get(claim.parameter) if model.reml else None
+    name = _coefficient(model.design, claim.parameter)
+    frequentist = model.reml.estimates.get(name) if model.reml else None
     base = Entry(
         claim,
         "uncertain",
         "",
         rule,
         reml=frequentist,
-        bayes=posterior.estimates.get(claim.parameter),
-        p=_p_value(model.reml, claim.parameter),
+        bayes=posterior.estimates.get(name),
+        p=_p_value(model.reml, name),
     )
     if claim.asserts in ("effect", "difference", "no_difference"):
         return _by_bayes_factor(base, model)
     if claim.asserts == "low_heterogeneity":
         return _by_heterogeneity(base, model, posterior)
     return _by_benchmark(base, model, posterior)
+
+
+def _coefficient(design: Design, parameter: str) -> str:
+    """Return the coefficient of a moderator that has only one; the parameter itself otherwise."""
+    columns = design.factors.get(parameter, ())
+    return design.coefficients[columns[0]] if len(columns) == 1 else parameter
 
 
 def _by_bias(claim: Claim, log_bf: float | None) -> Entry:
@@ -237,10 +244,11 @@ def _p_value(reml: FrequentistFit | None, parameter: str) -> float | None:
 def _by_bayes_factor(base: Entry, model: Fitted) -> Entry:
     claim = base.claim
     factors = model.exact.bayes_factors if model.exact else {}
-    if claim.parameter not in factors:
+    name = _coefficient(model.design, claim.parameter)
+    if name not in factors:
         reason = f"The exact engine gave no Bayes factor for '{claim.parameter}'."
         return replace(base, reason=reason)
-    log_bf = factors[claim.parameter]
+    log_bf = factors[name]
     word = "an effect" if claim.asserts == "effect" else "a difference"
     reason = f"The Bayes factor {_odds(log_bf)} {word}."
     strong, against = log_bf >= np.log(EVIDENCE), log_bf <= -np.log(EVIDENCE)

@@ -15,8 +15,9 @@ from reanalysis.checks import Checks
 from reanalysis.claims import Entry
 from reanalysis.dataset import Dataset
 from reanalysis.effect_sizes import MEASURES
+from reanalysis.moderation import make_moderation, moderation_document
 from reanalysis.results import Estimate, FrequentistFit, Posterior
-from reanalysis.spec import Reanalysis
+from reanalysis.spec import Reanalysis, Rope
 
 if TYPE_CHECKING:
     from reanalysis.exact.average import ModelAverage
@@ -63,7 +64,7 @@ def to_document(analysis: Analysis) -> Json:
         else {},
         "data": _data(analysis.data),
         "spec_text": spec.text,
-        "models": {name: _model(result) for name, result in analysis.models.items()},
+        "models": {name: _model(result, spec.rope) for name, result in analysis.models.items()},
         "comparison": [
             {"model": name, "parameter": parameter, **_present(row)}
             for name, result in analysis.models.items()
@@ -138,7 +139,7 @@ def _data(data: Dataset) -> Json:
     }
 
 
-def _model(result: ModelResult) -> Json:
+def _model(result: ModelResult, rope: Rope | None) -> Json:
     spec, design = result.spec, result.design
     out: Json = {
         "title": spec.title or spec.name,
@@ -184,6 +185,11 @@ def _model(result: ModelResult) -> Json:
     for name, posterior in (("exact", result.exact), ("nuts", result.nuts)):
         if posterior:
             out[name] = _posterior(posterior)
+    if design.terms:
+        moderation = make_moderation(
+            design, spec, reml=result.reml, exact=result.exact, nuts=result.nuts, rope=rope
+        )
+        out["moderation"] = moderation_document(moderation, design)
     if result.exact and spec.mechanism != "none":
         out["selection"] = _selection(result.exact)
     out["agreement"] = [

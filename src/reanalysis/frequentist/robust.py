@@ -185,7 +185,10 @@ class _Moments:
     def satterthwaite(self, s: int) -> float:
         """Return ``(sum P_ii)^2 / sum P_ij^2`` of one coefficient."""
         expected = self._expected(s, s)
-        return float(2.0 * expected**2 / self._covariance(s, s))
+        variance = self._covariance(s, s)
+        # A coefficient that rests on one cluster has no robust variance, and so no degrees of
+        # freedom: its tests are not defined.
+        return float(2.0 * expected**2 / variance) if variance > 0 else float("nan")
 
     def hotelling_df(self, columns: NDArray[np.intp]) -> float:
         """Return the degrees of freedom of the approximate Hotelling test (HTZ)."""
