@@ -58,7 +58,8 @@ def test_the_bundled_case_is_checked_and_run_from_an_empty_folder(
     assert f"{unpacked}/reanalysis/bundled/models/kaiser2021.toml" in listed.stdout
     checked = run(unpacked, tmp_path, "check", "kaiser2021")
     assert checked.returncode == 0, checked.stderr
-    done = run(unpacked, tmp_path, "run", "kaiser2021", "--engine", "reml", "--engine", "exact")
+    engines = ("--engine", "reml", "--engine", "exact")
+    done = run(unpacked, tmp_path, "run", "kaiser2021", *engines, "--model", "three_level")
     assert done.returncode == 0, done.stderr
     report = (tmp_path / "reports" / "kaiser2021" / "report.html").read_text(encoding="utf-8")
     assert "Kaiser" in report
