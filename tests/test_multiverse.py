@@ -1,0 +1,316 @@
+"""The multiverse: decisions in the spec, universes, conclusions, storage and spreading."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed  # noqa: F401  (its settings must be there before one is changed)
+import numpy as np
+import pandas as pd
+import pytest
+
+from reanalysis.dataset import Dataset
+from reanalysis.design import make_design
+from reanalysis.exact import fit_exact
+from reanalysis.multiverse import conclude, expand, pair, resolve_axes, run_multiverse, vary
+from reanalysis.plots.specification_curve import (
+    describe_specification_curve,
+    plot_specification_curve,
+)
+from reanalysis.priors import Prior
+from reanalysis.spec import Axis, ModelSpec, Rope, SpecError, parse_reanalysis
+from reanalysis.spread import Tally, read_lines, spread
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    rng = np.random.default_rng(3)
+    sample = np.repeat(np.arange(1, 11), [1, 2, 1, 3, 1, 2, 1, 1, 2, 1])
+    frame = pd.DataFrame(
+        {
+            "r": np.round(rng.normal(0.25, 0.12, len(sample)), 3),
+            "r_other": np.round(rng.normal(0.15, 0.12, len(sample)), 3),
+            "n": rng.integers(30, 120, len(sample)),
+            "study": sample,
+            "risk": np.where(sample % 3 == 0, "high", "low"),
+        }
+    )
+    return Dataset.from_frame(frame, measure="ZCOR", ri="r", ni="n", sample="study")
+
+
+@pytest.fixture
+def model() -> ModelSpec:
+    return ModelSpec(
+        name="headline",
+        priors={
+            "mu": Prior("normal", {"mu": 0.0, "sigma": 0.5}),
+            "tau": Prior("half_normal", {"sigma": 0.25}),
+            "between_share": Prior("beta", {"alpha": 1.0, "beta": 1.0}),
+        },
+    )
+
+
+@pytest.fixture
+def axes() -> tuple[Axis, ...]:
+    return parse_reanalysis(
+        """
+[data]
+path = "x.csv"
+[[multiverse]]
+name = "data"
+title = "Which correlations"
+options = [{ name = "main" }, { name = "other", columns = { ri = "r_other" } }]
+[[multiverse]]
+name = "rho"
+options = [{ name = "0" }, { name = ".7", sampling_correlation = 0.7 }]
+[[multiverse]]
+name = "levels"
+options = [{ name = "three" }, { name = "two", levels = 2 }]
+[[multiverse]]
+name = "priors"
+options = [
+  { name = "stated" },
+  { name = "parts", priors.tau_between = HALF, priors.tau_within = HALF },
+]
+""".replace("HALF", '{ family = "half_normal", sigma = 0.2 }'),
+        name="x",
+    ).multiverse
+
+
+def test_the_number_of_universes_is_the_product_of_the_options(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    universes = expand(data, model, axes)
+    assert len(universes) == 16
+    assert universes[0].spec.priors.keys() == model.priors.keys()
+    assert all(u.design is not None for u in universes)
+    assert universes[0].options == {
+        "data": "main",
+        "rho": "0",
+        "levels": "three",
+        "priors": "stated",
+    }
+
+
+def test_universes_that_read_the_data_alike_share_their_design(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    universes = expand(data, model, axes)
+    assert len({id(u.design) for u in universes}) == 4  # two readings times two and three levels
+
+
+def test_each_universe_has_the_numbers_of_its_own_exact_fit(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    result = run_multiverse(data, model, axes)
+    for universe, (_, row) in zip(
+        expand(data, model, axes), result.universes.iterrows(), strict=True
+    ):
+        assert universe.design is not None
+        posterior = fit_exact(universe.design, universe.spec)
+        mu = posterior.estimates["mu"]
+        assert mu.sd is not None
+        assert row["estimate"] == pytest.approx(mu.value, abs=1e-3 * mu.sd)
+        assert row["lower"] == pytest.approx(mu.lower, abs=1e-3 * mu.sd)
+        assert row["log_bayes_factor"] == pytest.approx(posterior.bayes_factors["mu"], abs=1e-3)
+        assert row["log_marginal_likelihood"] == pytest.approx(
+            posterior.log_marginal_likelihood, abs=1e-3
+        )
+        x, density = posterior.densities["mu"]
+        positive = np.trapezoid(np.where(x > 0, density, 0), x) / np.trapezoid(density, x)
+        assert row["probability_positive"] == pytest.approx(positive, abs=5e-3)
+
+
+def test_priors_that_do_not_apply_are_dropped_and_the_total_stays(
+    data: Dataset, model: ModelSpec
+) -> None:
+    _, spec = pair(data, vary(model, {"levels": 2}))
+    assert spec.priors.keys() == {"mu", "tau"}
+    parts = vary(
+        model,
+        {
+            "priors": {
+                n: Prior("half_normal", {"sigma": 0.2}) for n in ("tau_between", "tau_within")
+            }
+        },
+    )
+    assert parts.priors.keys() == {"mu", "tau_between", "tau_within"}
+    assert vary(parts, {"priors": {"tau": model.priors["tau"]}}).priors.keys() == {"mu", "tau"}
+
+
+def test_leaving_out_adds_to_the_filters_that_are_there(data: Dataset, model: ModelSpec) -> None:
+    once = vary(model, {"exclude": {"risk": ("high",), "study": ("1",)}})
+    twice = vary(once, {"exclude": {"study": ("2",)}})
+    assert twice.exclude == {"risk": ("high",), "study": ("1", "2")}
+    assert make_design(data, twice).m == 5
+
+
+def test_leave_out_gives_one_universe_per_value_and_one_with_all(
+    data: Dataset, model: ModelSpec
+) -> None:
+    (axis,) = resolve_axes(data, model, [Axis(name="loo", leave_out="study")])
+    assert [option.name for option in axis.options[:3]] == ["none", "without 1", "without 2"]
+    result = run_multiverse(data, model, [axis])
+    assert result.universes["m"].tolist() == [10.0] + [9.0] * 10
+    with pytest.raises(SpecError, match="column 'nowhere'"):
+        resolve_axes(data, model, [Axis(name="loo", leave_out="nowhere")])
+
+
+def test_a_universe_that_cannot_be_fitted_is_reported_and_the_rest_goes_on(
+    data: Dataset, model: ModelSpec
+) -> None:
+    axis = Axis(
+        name="odd",
+        options=[
+            {"name": "headline"},
+            {"name": "no rows", "include": {"risk": ["unheard of"]}},
+            {"name": "heavy", "priors": {"mu": {"family": "cauchy", "sigma": 0.5}}},
+            {"name": "other", "columns": {"ri": "r_other"}},
+        ],
+    )
+    result = run_multiverse(data, model, [axis])
+    assert result.failed == 2
+    errors = result.universes["error"].tolist()
+    assert "no row holds 'unheard of'" in errors[1]
+    assert "normal priors only" in errors[2]
+    assert np.isfinite(result.universes["estimate"].iloc[3])
+    assert result.options["failed"].tolist() == [0, 1, 1, 0]
+    assert json.loads(json.dumps(result.document(), allow_nan=False))["failed"] == 2
+
+
+def test_conclusions_follow_the_stated_rule() -> None:
+    rope = Rope(lower=-0.1, upper=0.1)
+    assert conclude(0.01, 0.2, None, "ZCOR") == "positive"
+    assert conclude(-0.2, -0.01, None, "ZCOR") == "negative"
+    assert conclude(-0.1, 0.1, None, "ZCOR") == "unclear"
+    assert conclude(0.01, 0.2, rope, "ZCOR") == "positive"
+    assert conclude(0.12, 0.2, rope, "ZCOR") == "substantial"
+    assert conclude(0.01, 0.09, rope, "ZCOR") == "negligible"
+    # tanh(.1003) is below .1: the region is stated on r, the interval on z.
+    assert conclude(0.1003, 0.2, rope, "ZCOR") == "positive"
+    assert conclude(0.1003, 0.2, rope, "SMD") == "substantial"
+
+
+def test_the_map_finds_the_decision_that_changes_the_conclusion() -> None:
+    rng = np.random.default_rng(1)
+    k = 12
+    frame = pd.DataFrame(
+        {"strong": 0.4, "none": 0.0, "n": rng.integers(40, 60, k), "study": np.arange(k)}
+    )
+    data = Dataset.from_frame(frame, measure="ZCOR", ri="strong", ni="n", sample="study")
+    axes = [
+        Axis(name="rho", options=[{"name": "0"}, {"name": ".5", "sampling_correlation": 0.5}]),
+        Axis(name="data", options=[{"name": "a"}, {"name": "b", "columns": {"ri": "none"}}]),
+    ]
+    result = run_multiverse(data, ModelSpec(name="m"), axes)
+    decisions = result.decisions.set_index("axis")
+    assert decisions.index.tolist() == ["data", "rho"]
+    assert decisions.loc["data", ["comparisons", "changes_conclusion"]].tolist() == [2, 2]
+    assert decisions.loc["rho", "changes_conclusion"] == 0
+    assert decisions.loc["rho", "largest_shift"] == pytest.approx(0, abs=1e-9)
+    options = result.options.set_index(["axis", "option"])
+    assert options.loc[("data", "a"), "same_conclusion"] == 1
+    assert options.loc[("data", "b"), "same_conclusion"] == 0
+    assert options.loc[("rho", "0"), "same_conclusion"] == 0.5
+
+
+def test_faults_of_the_axes_are_named() -> None:
+    def faults(text: str) -> str:
+        with pytest.raises(SpecError) as caught:
+            parse_reanalysis('[data]\npath = "x"\n[[multiverse]]\nname = "a"\n' + text, name="x")
+        return str(caught.value)
+
+    assert "did you mean 'sampling_correlation'" in faults(
+        'options = [{ name = "b", sampling_corelation = 0.5 }]'
+    )
+    assert "below 1, not 1.5" in faults('options = [{ name = "b", sampling_correlation = 1.5 }]')
+    assert "give either 'options', or 'leave_out'" in faults("")
+    assert "the option 'b' is there twice" in faults('options = [{ name = "b" }, { name = "b" }]')
+
+
+def test_too_many_universes_are_refused_before_any_work(data: Dataset, model: ModelSpec) -> None:
+    axes = [Axis(name=f"a{i}", options=[{"name": str(j)} for j in range(10)]) for i in range(6)]
+    with pytest.raises(SpecError, match="1,000,000 universes are more than"):
+        run_multiverse(data, model, axes)
+    with pytest.raises(SpecError, match="no \\[\\[multiverse\\]\\]"):
+        run_multiverse(data, model, [])
+
+
+def test_the_specification_curve_says_the_same_from_a_document(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    result = run_multiverse(data, model, axes)
+    document = json.loads(json.dumps(result.document()))
+    assert describe_specification_curve(result) == describe_specification_curve(document)
+    assert "16 combinations of 4 decisions" in describe_specification_curve(result)
+    figure = plot_specification_curve(document)
+    assert len(figure.axes[0].child_axes) == 2
+
+
+def double(job: int) -> Mapping[str, Any]:
+    return {"value": 2 * job, "process": os.getpid()}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    store = tmp_path / "results.jsonl"
+    jobs = {str(i): i for i in range(250)}
+    first = spread(double, {k: jobs[k] for k in list(jobs)[:120]}, store=store)
+    lines = store.read_text().splitlines(keepends=True)
+    store.write_text("".join(lines[:100]) + lines[100][:9])  # killed within a line
+    done: list[str] = []
+
+    def record(job: int) -> Mapping[str, Any]:
+        done.append(str(job))
+        return double(job)
+
+    tallies: list[Tally] = []
+    results = spread(record, jobs, store=store, watcher=tallies.append)
+    assert done == [str(i) for i in range(100, 250)]
+    assert list(results) == list(jobs)
+    assert results["3"] == first["3"]
+    assert [r["value"] for r in results.values()] == [2 * i for i in range(250)]
+    assert read_lines(store).keys() == jobs.keys()
+    assert (tallies[0].done, tallies[-1].done, tallies[-1].total) == (100, 250, 250)
+    assert tallies[-1].seconds_left == 0
+
+
+def test_a_failed_job_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    store = tmp_path / "results.jsonl"
+    spread(lambda job: {"error": "no"}, {"a": 1}, store=store)
+    assert spread(lambda job: {"value": job}, {"a": 1}, store=store) == {"a": {"value": 1}}
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_one_that_always_dies_only_its_own(
+    tmp_path: Path,
+) -> None:
+    killed = tmp_path / "killed"
+
+    # Nested, so that it is sent by value: the workers cannot import a test.
+    def task(job: int) -> Mapping[str, Any]:
+        if job == 7 and not killed.exists():
+            killed.touch()
+            os._exit(1)
+        if job == 399:
+            os._exit(1)
+        return {"value": 2 * job, "process": os.getpid()}
+
+    jobs = {str(i): i for i in range(400)}
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        results = spread(task, jobs, scheduler="local")
+    failed = {key for key, record in results.items() if "error" in record}
+    assert killed.exists()
+    assert failed == {str(i) for i in range(300, 400)}  # the batch of the deadly job
+    assert "worker" in results["399"]["error"]
+    assert [results[str(i)]["value"] for i in range(300)] == [2 * i for i in range(300)]
+    assert os.getpid() not in {results[str(i)]["process"] for i in range(300)}
+
+
+def test_the_multiverse_is_the_same_on_a_cluster(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    here = run_multiverse(data, model, axes)
+    there = run_multiverse(data, model, axes, scheduler="local")
+    pd.testing.assert_frame_equal(here.universes, there.universes, rtol=1e-9)
