@@ -9,8 +9,8 @@ __all__ = ["find_quantiles"]
 
 Vector = NDArray[np.float64]
 
-POINTS = 40
-ROUNDS = 4  # (POINTS - 1)**ROUNDS: the last bracket is 4e-7 of the range, then interpolated
+POINTS = 8
+ROUNDS = 8  # (POINTS - 1)**ROUNDS: the last bracket is 2e-7 of the range, then interpolated
 
 
 def find_quantiles(

@@ -29,19 +29,23 @@ class Layout:
         The first rows of all of them, then the second rows of those that have one, and so on.
     widths : tuple of int
         How many samples have a first row, a second row, ...
+    alike : bool
+        Whether the rows of each sample are all alike; then only the first of each is in `rows`.
     """
 
     clusters: Index
     rows: Index
     widths: tuple[int, ...]
+    alike: bool = False
 
     @property
     def owner(self) -> Index:
         """Position in `clusters` of the sample that each of `rows` belongs to."""
-        return np.concatenate([np.arange(width) for width in self.widths])
+        widths = self.widths[:1] if self.alike else self.widths
+        return np.concatenate([np.arange(width) for width in widths])
 
     @classmethod
-    def of(cls, clusters: Index, starts: Index, sizes: Index) -> "Layout":
+    def of(cls, clusters: Index, starts: Index, sizes: Index, *, alike: bool = False) -> "Layout":
         """Lay out the given samples; `starts` and `sizes` describe all samples."""
         clusters = clusters[np.argsort(-sizes[clusters], kind="stable")]
         most = int(sizes[clusters].max(initial=0))
@@ -49,21 +53,26 @@ class Layout:
         rows = [starts[some] + position for position, some in enumerate(having)]
         return cls(
             clusters,
-            np.concatenate([np.empty(0, dtype=np.intp), *rows]),
+            np.concatenate([np.empty(0, dtype=np.intp), *(rows[:1] if alike else rows)]),
             tuple(len(some) for some in having),
+            alike,
         )
 
-    def slices(self) -> list[slice]:
-        """Return where the first rows, the second rows, ... are among `rows`."""
+    def parts(self, factors: Vector) -> list[Vector]:
+        """Return views of the first rows, the second rows, ... along axis 1 of `factors`."""
+        if self.alike:
+            return [factors[:, :width] for width in self.widths]
         ends = np.cumsum(self.widths).tolist()
-        return [slice(end - width, end) for end, width in zip(ends, self.widths, strict=True)]
+        return [factors[:, end - n : end] for n, end in zip(self.widths, ends, strict=True)]
 
     def product(self, factors: Vector) -> Vector:
         """Return products over the rows of each sample; axis 1 of `factors` is in row order."""
-        first, *others = self.slices()
-        result = factors[:, first].copy() if others else factors[:, first]
+        first, *others = self.parts(factors)
+        if not others:
+            return first
+        result = first.copy()
         for part in others:
-            result[:, : part.stop - part.start] *= factors[:, part]
+            result[:, : part.shape[1]] *= part
         return result
 
 
@@ -197,6 +206,12 @@ class SelectionData:
             best = np.minimum.reduceat(self.bin, self.starts)
             return np.bincount(best, minlength=self.bins.count)
         return np.bincount(self.bin, minlength=self.bins.count)
+
+    @cached_property
+    def same_precision(self) -> NDArray[np.bool_]:
+        """Whether the rows of each sample have the same variance, average and cut-offs."""
+        columns = np.column_stack([self.vi, self.n_averaged, self.cutoffs])
+        return ~np.any(columns != columns[self.starts][self.cluster], axis=1)
 
     @cached_property
     def single(self) -> Layout:

@@ -6,7 +6,8 @@ and return the expectation with shape (points, samples, weights). `likelihood` m
 chooses the number of nodes.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,6 +111,8 @@ class Factor:
         False where the sample's effect is absorbed and the number of nodes does not matter.
     bounded : bool
         Whether it, or its inverse, lies between ``omega_min ** (effects per sample)`` and 1.
+    nodes_first : bool
+        Whether the nodes are summed before weights that are combined with all points enter.
     """
 
     layout: Layout
@@ -117,6 +120,7 @@ class Factor:
     divides: bool
     integrates: bool = True
     bounded: bool = True
+    nodes_first: bool = False
 
 
 def log_marginal(points: Points) -> tuple[Vector, Vector, Vector]:
@@ -147,34 +151,39 @@ def log_marginal(points: Points) -> tuple[Vector, Vector, Vector]:
     return logdensity, variance * score, np.sqrt(variance)
 
 
-def mechanism_factors(data: SelectionData) -> list[Factor]:
+def mechanism_factors(points: Points) -> list[Factor]:
     """Return the factors that together make up the mechanism.
 
     Parameters
     ----------
-    data : SelectionData
-        The effects and their mechanism.
+    points : Points
+        The effects, their mechanism and parameter values.
 
     Returns
     -------
     list of Factor
         Factors without samples are left out.
     """
-    unreported = Layout.of(np.flatnonzero(data.missing), data.starts, data.sizes)
-    table: dict[Mechanism, list[Factor]] = {
-        "none": [],
-        "joint": _normalisers(data, _all_survive),
-        "study": _normalisers(data, _best_survives),
-        "thin": [
-            *_normalisers(data, _any_survives),
+    data = points.data
+    missing = np.flatnonzero(data.missing)
+    unreported = Layout.of(missing, data.starts, data.sizes)
+    table: dict[Mechanism, Callable[[], list[Factor]]] = {
+        "none": list,
+        "joint": lambda: _normalisers(points, _all_survive),
+        "study": lambda: _normalisers(points, _best_survives),
+        "thin": lambda: [
+            *_normalisers(points, _any_survives),
             Factor(unreported, _unreported, divides=False, bounded=False),
         ],
-        "replace": [Factor(data.whole, _replaced, divides=False)],
+        "replace": lambda: [
+            Factor(layout, _replaced, divides=False)
+            for layout in _layouts(points, np.arange(data.m))
+        ],
     }
-    return [factor for factor in table[data.mechanism] if factor.layout.widths]
+    return [factor for factor in table[data.mechanism]() if factor.layout.widths]
 
 
-def _normalisers(data: SelectionData, seen: "_Seen") -> list[Factor]:
+def _normalisers(points: Points, seen: "_Seen") -> list[Factor]:
     """Return P(sample is seen); with one effect u only adds to the variance of the row."""
 
     def single(points: Points, layout: Layout, count: int) -> Vector:
@@ -189,8 +198,22 @@ def _normalisers(data: SelectionData, seen: "_Seen") -> list[Factor]:
         return seen(_Rows(points, layout, effects, points.row_variance), weights)
 
     return [
-        Factor(data.single, single, divides=True, integrates=False),
-        Factor(data.multiple, several, divides=True),
+        Factor(points.data.single, single, divides=True, integrates=False),
+        *(
+            Factor(layout, several, divides=True, nodes_first=seen is not _any_survives)
+            for layout in _layouts(points, points.data.multiple.clusters)
+        ),
+    ]
+
+
+def _layouts(points: Points, clusters: NDArray[np.intp]) -> list[Layout]:
+    """Return the samples whose rows are all alike, which need one row each, and the others."""
+    data = points.data
+    differs = np.any(points.eta != points.eta[:, data.starts][:, data.cluster], axis=0)
+    alike = ~np.logical_or.reduceat(differs | ~data.same_precision, data.starts)[clusters]
+    return [
+        Layout.of(clusters[alike], data.starts, data.sizes, alike=True),
+        Layout.of(clusters[~alike], data.starts, data.sizes),
     ]
 
 
@@ -268,7 +291,42 @@ def _missed(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Ve
 
 
 def _all_survive(rows: _Rows, weights: Vector) -> Vector:
-    return np.einsum("n,scnr->scr", weights, rows.layout.product(rows.survival()))
+    most = len(rows.layout.widths)
+    bins, paired = rows.points.data.bins.count, rows.points.paired
+    if paired or math.comb(most + bins - 1, most) > len(rows.points.omega):
+        return np.einsum("n,scnr->scr", weights, rows.layout.product(rows.survival()))
+    # prod A_k is a polynomial in the weights with positive terms: the nodes are summed first.
+    reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
+    edges = np.concatenate([reached, np.ones((*reached.shape[:-1], 1))], axis=-1)
+    by_bin = [edges[..., 0], *np.moveaxis(np.diff(edges, axis=-1), -1, 0)]
+    by_position = list(zip(*(rows.layout.parts(share) for share in by_bin), strict=True))
+    widths = np.array([*rows.layout.widths, 0])
+    results = []
+    for size in np.flatnonzero(np.diff(widths))[::-1] + 1:  # the largest samples come first
+        some = slice(widths[size], widths[size - 1])
+        shares = [[share[:, some] for share in position] for position in by_position[:size]]
+        results.append(_expected_product(shares, weights, rows.points.omega))
+    return np.concatenate(results, axis=1)
+
+
+def _expected_product(shares: Sequence[Sequence[Vector]], weights: Vector, omega: Vector) -> Vector:
+    """Return ``E[prod_k sum_b omega_b share_kb]``, shape (points, samples, weights).
+
+    `shares` holds, for every row of the samples, the chance of every bin at the nodes.
+    """
+    none = (0,) * (omega.shape[1] - 1)
+    terms: dict[tuple[int, ...], Vector] = {none: weights}
+    for row in shares:
+        longer: dict[tuple[int, ...], Vector] = {}
+        for powers, coefficient in terms.items():
+            for b, share in enumerate(row):
+                key = tuple(n + (i == b - 1) for i, n in enumerate(powers))
+                product = coefficient * share
+                longer[key] = longer[key] + product if key in longer else product
+        terms = longer
+    coefficients = np.stack([term.sum(axis=2) for term in terms.values()], axis=-1)
+    monomials = [np.prod(omega[:, 1:] ** np.array(powers), axis=1) for powers in terms]
+    return coefficients @ np.array(monomials)
 
 
 def _best_survives(rows: _Rows, weights: Vector) -> Vector:
@@ -282,12 +340,12 @@ def _best_survives(rows: _Rows, weights: Vector) -> Vector:
 def _any_survives(rows: _Rows, weights: Vector) -> Vector:
     # seen = A_1 + (1 - A_1) A_2 + ...: every term is positive, so nothing cancels.
     survival = rows.survival()
-    first, *others = rows.layout.slices()
-    seen, unseen = survival[:, first].copy(), 1 - survival[:, first]
+    first, *others = rows.layout.parts(survival)
+    seen, unseen = first.copy(), 1 - first
     for part in others:
-        width = part.stop - part.start
-        seen[:, :width] += unseen[:, :width] * survival[:, part]
-        unseen[:, :width] *= 1 - survival[:, part]
+        width = part.shape[1]
+        seen[:, :width] += unseen[:, :width] * part
+        unseen[:, :width] *= 1 - part
     missing = rows.points.data.missing[rows.layout.clusters][:, None, None]
     if np.any(missing):
         typical = rows.points.last + rows.points.mix(_reached(rows.points, *_typical(rows)))

@@ -44,6 +44,8 @@ Vector = NDArray[np.float64]
 
 NODE_TOLERANCE = 2e-9  # doubling the nodes may change a sample's log factor by so much
 LARGEST_LOG = 600.0  # a product may fall to e**-600
+BLOCKS = 16  # of points that share a number of nodes
+WORKING = 8  # arrays over the nodes that are in use where the nodes are summed first
 CHUNK = 300_000  # numbers in the largest temporary array, which should stay in the cache
 
 
@@ -144,7 +146,7 @@ def log_normaliser(
     """
     points = _points(data, eta, tau_between, tau_within, omega, False)
     result = np.zeros((len(points.eta), data.m, len(points.omega)))
-    for factor in mechanism_factors(data):
+    for factor in mechanism_factors(points):
         value = _evaluate(points, factor, np.log)
         result[:, factor.layout.clusters] += value if factor.divides else -value
     return result
@@ -177,7 +179,7 @@ def _unselected(points: Points) -> Vector:
 def _factor(points: Points) -> Vector:
     reported = np.log(points.omega) @ points.data.decided.astype(float)
     result = reported[:, None] if points.paired else np.tile(reported, (len(points.eta), 1))
-    for factor in mechanism_factors(points.data):
+    for factor in mechanism_factors(points):
         total = _evaluate(points, factor, partial(_log_product, _group(points, factor)))
         result += -total if factor.divides else total
     return result[:, 0] if points.paired else result
@@ -197,35 +199,36 @@ def _log_product(group: int, value: Vector) -> Vector:
 def _evaluate(points: Points, factor: Factor, finish: Callable[[Vector], Vector]) -> Vector:
     """Return `finish` of a factor at all points.
 
-    Points are taken in order of difficulty, in chunks that each use as many nodes as their
-    hardest points need.
+    Points are taken in order of difficulty, in blocks that each use as many nodes as their
+    hardest points need, and within a block in pieces that fit the cache.
     """
     precision = np.add.reduceat(1 / points.row_variance, points.data.starts, axis=1)
     difficulty = points.between * np.sqrt(precision.max(axis=1))
     order = np.argsort(difficulty, kind="stable")
-    level, done, parts = 0, 0, []
-    while done < len(order):
-        nodes = LADDER[level] if factor.integrates else 1
-        width = len(factor.layout.rows) * nodes * (1 if points.paired else len(points.omega))
-        chunk = order[done : done + max(1, CHUNK // width)]
+    level, parts = 0, []
+    for block in np.array_split(order, min(BLOCKS, len(order)) if factor.integrates else 1):
         if factor.integrates:
-            level = _settle(points, factor, chunk, level)
-        parts.append(finish(factor.value(points.take(chunk), factor.layout, LADDER[level])))
-        done += len(chunk)
+            level = _settle(points, factor, block, level)
+        nodes = LADDER[level] if factor.integrates else 1
+        weights = 1 if points.paired else len(points.omega)
+        weights = min(weights, WORKING) if factor.nodes_first else weights
+        width = len(factor.layout.rows) * nodes * weights
+        for piece in np.array_split(block, -(-len(block) * width // CHUNK)):
+            parts.append(finish(factor.value(points.take(piece), factor.layout, nodes)))
     result = np.concatenate(parts)
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return result[back]
 
 
-def _settle(points: Points, factor: Factor, chunk: NDArray[np.intp], level: int) -> int:
+def _settle(points: Points, factor: Factor, block: NDArray[np.intp], level: int) -> int:
     """Return the first level of `LADDER`, from `level` on, whose doubling changes nothing."""
     if points.paired:
-        rarest = chunk[np.argmin(points.omega[chunk].min(axis=1))]
-        probes = points.take(np.array([chunk[len(chunk) // 2], chunk[-1], rarest]))
+        rarest = block[np.argmin(points.omega[block].min(axis=1))]
+        probes = points.take(np.array([block[len(block) // 2], block[-1], rarest]))
     else:
         extremes = [len(points.omega) // 2, int(np.argmin(points.omega.min(axis=1)))]
-        probes = points.take(chunk[[len(chunk) // 2, -1]], points.omega[extremes])
+        probes = points.take(block[[len(block) // 2, -1]], points.omega[extremes])
     for candidate in range(level, len(LADDER)):
         nodes = LADDER[candidate]
         coarse = factor.value(probes, factor.layout, nodes)
