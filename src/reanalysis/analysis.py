@@ -56,7 +56,7 @@ class ModelResult:
     skipped : mapping of str to str
         Engine to the reason why it gave nothing.
     checks : Checks or None
-        Robust tests, influence and small-study methods of the frequentist fit.
+        Influence and small-study methods of the frequentist fit.
     """
 
     spec: ModelSpec

@@ -1,4 +1,4 @@
-"""What a careful reviewer asks of the frequentist fit: robust tests, influence, small studies."""
+"""What a careful reviewer asks of the frequentist fit: influence and small-study methods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,8 @@ from typing import Literal
 from reanalysis.design import Design
 from reanalysis.frequentist import (
     Influence,
-    RobustFit,
     SmallStudyChecks,
     check_small_study,
-    fit_robust,
     leave_one_out,
 )
 from reanalysis.results import EngineError, FrequentistFit
@@ -26,8 +24,6 @@ class Checks:
 
     Attributes
     ----------
-    robust : RobustFit or None
-        Cluster-robust inference (CR2, Satterthwaite).
     influence : Influence or None
         Leaving out each sample.
     small_study : SmallStudyChecks or None
@@ -36,7 +32,6 @@ class Checks:
         What could not be computed, with the reason.
     """
 
-    robust: RobustFit | None = None
     influence: Influence | None = None
     small_study: SmallStudyChecks | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -72,11 +67,7 @@ def make_checks(
         Results, and what was skipped with its reason.
     """
     skipped: dict[str, str] = {}
-    robust = leave = small = None
-    try:
-        robust = fit_robust(design, spec, fit)
-    except EngineError as error:
-        skipped["robust"] = str(error)
+    leave = small = None
     if influence:
         try:
             leave = leave_one_out(design, spec, fit)
@@ -87,4 +78,4 @@ def make_checks(
             skipped["small_study"] = "the model has moderators"
         else:
             small = check_small_study(design, spec, fit, direction=direction)
-    return Checks(robust, leave, small, MappingProxyType(skipped))
+    return Checks(leave, small, MappingProxyType(skipped))

@@ -244,8 +244,6 @@ def _estimate(e: Estimate, frequentist: bool) -> Json:
 
 def _frequentist(fit: FrequentistFit, checks: Checks | None) -> Json:
     tables = dict(fit.tables)
-    if checks and checks.robust:
-        tables["robust_CR2"] = checks.robust.tests
     if checks and checks.influence:
         tables["leave_one_sample_out"] = checks.influence.refits
         tables["influence"] = checks.influence.cases

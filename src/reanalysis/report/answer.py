@@ -16,6 +16,8 @@ from reanalysis.wording import Scale, number, odds, parameter_name, plain
 
 __all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
 
+BY_CHOICE = "left out by the model"  # the spec names the engines of a model: no gap
+
 SAME = 0.1  # of a published standard error: not worth a word
 HOW_MUCH = ((1.0, "a little "), (2.0, ""), (math.inf, "clearly "))  # in published standard errors
 Z95 = 1.959964
@@ -109,6 +111,7 @@ def make_status(models: Sequence[Selected]) -> Status:
     skipped = _skipped(models)
     if not ran:
         reasons = {plain(m.model.get("skipped", {}).get("nuts", "not run")) for m in models}
+        reasons = reasons - {BY_CHOICE} or reasons
         others = [line for line in skipped if not line.startswith("NUTS")]
         why = "; ".join(sorted(reasons))
         gone = f"NUTS, the independent check by sampling, was not run ({why})."
@@ -124,7 +127,7 @@ def make_status(models: Sequence[Selected]) -> Status:
         if worst
         else ()
     )
-    if skipped or len(ran) < len(models):
+    if skipped:
         return Status("partial", "Checked in part", (passed, *agree, *skipped))
     return Status("good", "All checks passed", (passed, *agree))
 
@@ -134,6 +137,8 @@ def _skipped(models: Sequence[Selected]) -> list[str]:
     titles: dict[tuple[str, str], list[str]] = {}
     for m in models:
         for engine, reason in m.model.get("skipped", {}).items():
+            if reason == BY_CHOICE:
+                continue
             titles.setdefault((_engine(engine), plain(reason)), []).append(f"“{_title(m)}”")
     return [
         f"{engine} gave no result for {where}: {reason}."
