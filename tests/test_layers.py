@@ -30,7 +30,8 @@ ROWS = [
         "selection",
     ],
     # records
-    ["tables", "roles", "row_checks", "reading", "datapackage", "dataset", "spec", "results"],
+    ["tables", "roles", "row_checks", "reading", "datapackage", "dataset", "results"],
+    ["spec_values", "spec_faults", "spec"],
     ["locate"],
     # where data meet models
     ["design", "moderators", "audit"],

@@ -5,19 +5,31 @@ What the columns of the data hold is not looked at here; `reanalysis.design` doe
 """
 
 import json
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from reanalysis.nearest import nearest
-from reanalysis.priors import FAMILIES, Prior
+from reanalysis.spec_faults import describe_fault
+from reanalysis.spec_values import (
+    LIST,
+    Centring,
+    Correlation,
+    Count,
+    Filter,
+    Identifier,
+    Moderators,
+    Number,
+    Priors,
+    Published,
+    Roles,
+    Steps,
+    suggest,
+)
 
 __all__ = [
     "Axis",
@@ -37,24 +49,6 @@ __all__ = [
 ]
 
 MAX_BYTES = 1_000_000
-MAX_FLOAT = sys.float_info.max
-MECHANISMS = ("none", "joint", "replace", "study", "thin", "pet", "peese")
-ROLES = (
-    "yi",
-    "vi",
-    "sei",
-    "ri",
-    "ni",
-    "sample",
-    "study",
-    "label",
-    "effect",
-    "n_averaged",
-    "composite_of",
-    "composite",
-    "n_measured",
-)
-
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
@@ -64,109 +58,6 @@ class SpecError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problems))
-
-
-def _prior(value: object) -> Prior:
-    if isinstance(value, Prior):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            'must be a table such as { family = "normal", mu = 0.0, sigma = 0.5, rationale = "…" }'
-        )
-    entries = dict(value)
-    family = entries.pop("family", None)
-    rationale = entries.pop("rationale", "")
-    if not isinstance(family, str):
-        raise ValueError(f"needs a 'family', one of {', '.join(FAMILIES)}")
-    if not isinstance(rationale, str):
-        raise ValueError(f"'rationale' must be text, not {_short(rationale)}")
-    return Prior(family, entries, rationale)
-
-
-def _correlation(value: object) -> float | Prior:
-    if isinstance(value, (Mapping, Prior)):
-        return _prior(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(
-            f"must be a number from 0 up to (not including) 1, or a prior; not {_short(value)}"
-        )
-    if not 0 <= value < 1:
-        raise ValueError(f"must be at least 0 and below 1, not {value}")
-    return float(value)
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _moderators(value: object) -> object:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
-        return tuple(value)
-    raise ValueError("must be a list of column names, or a formula in quotes")
-
-
-def _centring(value: object) -> Mapping[str, float | str]:
-    if not isinstance(value, Mapping):
-        raise ValueError('must be a table such as { year = 2000, age = "mean" }')
-    for name, centre in value.items():
-        if centre != "mean" and not _is_number(centre):
-            raise ValueError(f"'{name}' must be a number or \"mean\", not {_short(centre)}")
-    return dict(value)
-
-
-def _steps(value: object) -> tuple[float, ...]:
-    if not isinstance(value, (list, tuple)) or not value:
-        raise ValueError("must be a list of p-values such as [0.025, 0.5]")
-    for step in value:
-        if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < 1:
-            raise ValueError(f"each step must be a p-value between 0 and 1, not {_short(step)}")
-    if any(a >= b for a, b in pairwise(value)):
-        raise ValueError(f"must increase from step to step, not {list(value)}")
-    return tuple(float(step) for step in value)
-
-
-def _filter(value: object) -> Mapping[str, tuple[Any, ...]]:
-    if not isinstance(value, Mapping):
-        raise ValueError('must be a table such as { sample = ["3", "7"] }')
-    return {key: tuple(v) if isinstance(v, (list, tuple)) else (v,) for key, v in value.items()}
-
-
-def _roles(value: object) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError('must be a table such as { ri = "r", ni = "n" }')
-    problems = []
-    for role, column in value.items():
-        if role not in ROLES:
-            problems.append(f"has no role '{role}'{_suggest(str(role), ROLES)}")
-        elif not isinstance(column, str):
-            problems.append(f"'{role}' must name a column in quotes, not {_short(column)}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return dict(value)
-
-
-def _priors(value: object) -> Mapping[str, Prior]:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a table of priors")
-    priors, problems = {}, []
-    for name, entry in value.items():
-        try:
-            priors[name] = _prior(entry)
-        except ValueError as error:
-            problems.append(f"'{name}': {error}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return priors
-
-
-Priors = Annotated[Mapping[str, Prior], BeforeValidator(_priors)]
-Roles = Annotated[Mapping[str, str], BeforeValidator(_roles)]
-Filter = Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(_filter)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Number = Annotated[float, Field(strict=True)]
-Count = Annotated[int, Field(strict=True)]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -255,18 +146,16 @@ class ModelSpec:
     estimand: Literal["mean", "composite"] = "mean"
     composites: Literal["collapse", "spread"] = "collapse"
     levels: Literal["auto", 2, 3] = "auto"
-    moderators: Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)] = ()
+    moderators: Moderators = ()
     reference: Mapping[str, str] = field(default_factory=dict)
-    centring: Annotated[Mapping[str, float | str], BeforeValidator(_centring)] = field(
-        default_factory=dict
-    )
+    centring: Centring = field(default_factory=dict)
     decompose: Annotated[bool, Field(strict=True)] = True
-    sampling_correlation: Annotated[float | Prior, BeforeValidator(_correlation)] = 0.0
+    sampling_correlation: Correlation = 0.0
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
-    steps: Annotated[tuple[float, ...], BeforeValidator(_steps)] = (0.025, 0.5)
+    steps: Steps = (0.025, 0.5)
     two_sided: Annotated[bool, Field(strict=True)] = False
     priors: Priors = field(default_factory=dict)
-    engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], BeforeValidator(_tuple)] = (
+    engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], LIST] = (
         "reml",
         "exact",
         "nuts",
@@ -275,61 +164,6 @@ class ModelSpec:
     scale_moderator: str = ""
     include: Filter = field(default_factory=dict)
     exclude: Filter = field(default_factory=dict)
-
-
-PUBLISHED = (
-    "estimate",
-    "lower",
-    "upper",
-    "se",
-    "p",
-    "scale",
-    "q",
-    "q_df",
-    "q_p",
-    "i2",
-    "qm",
-    "qm_df",
-    "qm_p",
-    "k",
-    "m",
-    "n",
-    "alpha",
-    "missing",
-)
-
-
-def _published(value: object) -> Mapping[str, float | str]:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a table such as { estimate = 0.2, lower = 0.1, upper = 0.3 }")
-    problems = []
-    for key, entry in value.items():
-        if key not in PUBLISHED:
-            problems.append(f"has no key '{key}'{_suggest(str(key), PUBLISHED)}")
-        elif key == "scale":
-            if entry not in ("r", "analysis"):
-                problems.append(f'\'scale\' must be "r" or "analysis", not {_short(entry)}')
-        elif not _is_number(entry):
-            problems.append(f"'{key}' must be a finite number, not {_short(entry)}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return dict(value)
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value is a number that a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return -MAX_FLOAT <= value <= MAX_FLOAT
-
-
-def _short(value: object) -> str:
-    """Return a value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-Published = Annotated[Mapping[str, float | str], BeforeValidator(_published)]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -400,9 +234,7 @@ class Average:
     """
 
     model: str
-    mechanisms: Annotated[
-        tuple[Literal["joint", "replace", "study"], ...], BeforeValidator(_tuple)
-    ] = ("joint",)
+    mechanisms: Annotated[tuple[Literal["joint", "replace", "study"], ...], LIST] = ("joint",)
 
 
 def _settings(value: object) -> Mapping[str, Any]:
@@ -410,7 +242,7 @@ def _settings(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError('must be a table such as { estimand = "composite" }')
     known = tuple(e.name for e in fields(ModelSpec) if e.name not in ("name", "title", "engines"))
-    problems = [f"unknown setting '{key}'{_suggest(str(key), known)}" for key in value]
+    problems = [f"unknown setting '{key}'{suggest(str(key), known)}" for key in value]
     problems = [p for p, key in zip(problems, value, strict=True) if key not in known]
     if problems:
         raise ValueError("\n".join(problems))
@@ -600,15 +432,15 @@ class _File:
     data: DataSource
     title: str = ""
     seed: Annotated[Count, Field(ge=0, lt=2**32)] = 2021
-    model: Annotated[tuple[ModelSpec, ...], BeforeValidator(_tuple)] = ()
-    claim: Annotated[tuple[Claim, ...], BeforeValidator(_tuple)] = ()
-    multiverse: Annotated[tuple[Axis, ...], BeforeValidator(_tuple)] = ()
-    ladder: Annotated[tuple[Rung, ...], BeforeValidator(_tuple)] = ()
+    model: Annotated[tuple[ModelSpec, ...], LIST] = ()
+    claim: Annotated[tuple[Claim, ...], LIST] = ()
+    multiverse: Annotated[tuple[Axis, ...], LIST] = ()
+    ladder: Annotated[tuple[Rung, ...], LIST] = ()
     rope: Rope | None = None
     average: Average | None = None
     sampler: Sampler = field(default_factory=Sampler)
     source: Source = field(default_factory=Source)
-    limits: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ()
+    limits: Annotated[tuple[str, ...], LIST] = ()
 
 
 _FILE = TypeAdapter(_File)
@@ -715,7 +547,11 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
     try:
         file = _FILE.validate_python(raw)
     except ValidationError as error:
-        found = [fault for detail in error.errors() for fault in _faults(where, raw, detail)]
+        found = [
+            fault
+            for detail in error.errors()
+            for fault in describe_fault(where, raw, detail, KNOWN)
+        ]
         raise SpecError(found) from None
     problems = _cross_checks(where, file)
     if problems:
@@ -756,56 +592,6 @@ def toml_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _suggest(word: str, choices: tuple[str, ...]) -> str:
-    near = nearest(word, choices)
-    hint = f"; did you mean '{near}'?" if near else "."
-    return f"{hint} Choices: {', '.join(choices)}."
-
-
-def _place(raw: dict[str, Any], location: tuple[int | str, ...]) -> tuple[str, str]:
-    """Return the table in words and the key of a fault."""
-    table = str(location[0]) if location else ""
-    if len(location) > 1 and isinstance(location[1], int):
-        entry = raw[table][location[1]] if isinstance(raw.get(table), list) else {}
-        label = (entry.get("name") or entry.get("id")) if isinstance(entry, dict) else None
-        words = f"[[{table}]] {label!r}" if label else f"[[{table}]] number {location[1] + 1}"
-        return words, ".".join(str(part) for part in location[2:])
-    if len(location) > 1:
-        return f"[{table}]", ".".join(str(part) for part in location[1:])
-    return "top level", table
-
-
-def _faults(where: str, raw: dict[str, Any], detail: Any) -> list[str]:
-    """Return one fault that pydantic found, in words; validators here may name several."""
-    words, key = _place(raw, detail["loc"])
-    kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
-    start = f"{where}: {words}: "
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        table = str(detail["loc"][0]) if len(detail["loc"]) > 1 else ""
-        return [f"{start}unknown key '{key}'{_suggest(key, KNOWN.get(table, ()))}"]
-    if kind in ("missing", "missing_argument"):
-        return [f"{start}the key '{key}' is missing; add it."]
-    if kind == "value_error":
-        return [f"{start}'{key}' {line.rstrip('.')}." for line in str(context["error"]).split("\n")]
-    if kind == "string_pattern_mismatch":
-        remedy = "use small letters, digits, '_' and '-' only, at most 64"
-    elif kind == "literal_error":
-        remedy = f"it must be {context['expected']}"
-    else:
-        remedy = REMEDIES.get(kind) or f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
-    return [f"{start}'{key}' is {_short(value)}; {remedy}."]
-
-
-REMEDIES = {
-    "string_type": "write text in quotes",
-    "float_type": "write a number",
-    "int_type": "write a whole number",
-    "tuple_type": "write a list, such as [1, 2], or tables in double brackets: [[model]]",
-    "dataclass_type": "write a table with its keys",
-    "finite_number": "write a finite number",
-}
-
-
 def _cross_checks(where: str, file: _File) -> list[str]:
     problems = []
     names = [model.name for model in file.model]
@@ -821,19 +607,19 @@ def _cross_checks(where: str, file: _File) -> list[str]:
         if claim.model and names and claim.model not in names:
             problems.append(
                 f"{where}: [[claim]] {claim.id!r}: 'model' is {claim.model!r}, "
-                f"which is not defined{_suggest(claim.model, tuple(names))}"
+                f"which is not defined{suggest(claim.model, tuple(names))}"
             )
     if file.average and file.average.model not in names:
         problems.append(
             f"{where}: [average]: 'model' is {file.average.model!r}, "
-            f"which is not defined{_suggest(file.average.model, tuple(names))}"
+            f"which is not defined{suggest(file.average.model, tuple(names))}"
         )
     for position, rung in enumerate(file.ladder):
         start = f"{where}: [[ladder]] {rung.name!r}: "
         if rung.model and rung.model not in names:
             problems.append(
                 f"{start}'model' is {rung.model!r}, which is not defined"
-                f"{_suggest(rung.model, tuple(names))}"
+                f"{suggest(rung.model, tuple(names))}"
             )
         if bool(rung.published) != (position == 0):
             problems.append(f"{start}'published' belongs to the first rung, and only there.")
