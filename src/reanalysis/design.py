@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from reanalysis.dataset import Dataset
 from reanalysis.moderators import (
     COMMON_SCALE,
     ModeratorTerm,
+    Variable,
     coefficient_priors,
     moderator_columns,
     prior_names,
@@ -23,7 +24,7 @@ from reanalysis.moderators import (
 from reanalysis.priors import Prior
 from reanalysis.spec import ModelSpec, SpecError
 
-__all__ = ["Design", "make_design", "resolve_priors"]
+__all__ = ["LOG_TAU_RATIO", "Design", "make_design", "resolve_priors"]
 
 Vector = NDArray[np.float64]
 
@@ -76,6 +77,11 @@ class Design:
         How the moderators enter and what is odd about them, in sentences.
     direction : int
         Expected direction of the effects, 1 or -1.
+    scale : numpy.ndarray of shape (k,) or None
+        Moderator of the heterogeneity, the same in all rows of a sample: the standard deviations
+        are multiplied by ``exp(log_tau_ratio * scale)``.
+    scale_variable : Variable or None
+        What it is: levels, or centre and unit.
     """
 
     yi: Vector
@@ -98,6 +104,8 @@ class Design:
     moderators: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     direction: int = 1
+    scale: Vector | None = None
+    scale_variable: Variable | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and values, and freeze the arrays."""
@@ -157,6 +165,35 @@ class Design:
     def starts(self) -> NDArray[np.intp]:
         """First row of each sample, for ``np.add.reduceat``."""
         return np.flatnonzero(np.r_[True, np.diff(self.cluster) > 0])
+
+    def rescaled(self, log_tau_ratio: float) -> "Design":
+        """Return the design in units of each sample's heterogeneity, for a model of it.
+
+        With ``c = exp(log_tau_ratio * scale)`` a sample's covariance is ``V + c² T``, which is
+        ``c² (V / c² + T)``: the rows divided by c have the same heterogeneity T in all samples.
+        Their log-likelihood is that of the original rows plus ``sum(log c)``.
+
+        Parameters
+        ----------
+        log_tau_ratio : float
+            Log ratio of the standard deviations per comparison of the scale moderator.
+
+        Returns
+        -------
+        Design
+            Without a scale moderator.
+        """
+        assert self.scale is not None
+        c = np.exp(log_tau_ratio * self.scale)
+        return replace(
+            self,
+            yi=self.yi / c,
+            vi=self.vi / c**2,
+            X=self.X / c[:, None],
+            V=None if self.V is None else self.V / np.outer(c, c),
+            scale=None,
+            scale_variable=None,
+        )
 
 
 def make_design(data: Dataset, model: ModelSpec) -> Design:
@@ -222,6 +259,8 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
         terms=moderators.terms,
         moderators={name: v[keep][order] for name, v in moderators.values.items()},
         notes=moderators.notes,
+        scale=None if moderators.scale is None else moderators.scale[keep][order],
+        scale_variable=moderators.scale_variable,
     )
     if design.levels == 3 and not several:
         raise SpecError(
@@ -262,6 +301,7 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
     known = [*design.coefficients, "mu", *taus, "tau"]
     known += prior_names(design.terms) if design.terms else ["beta"] if design.p > 1 else []
     known += ["between_share"] if design.levels == 3 else []
+    known += [LOG_TAU_RATIO] if design.scale is not None else []
     extra = {"pet": ("pet",), "peese": ("peese",), "none": ()}.get(model.mechanism, ("omega",))
     known = list(dict.fromkeys([*known, *extra]))
     problems = [
@@ -293,6 +333,11 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
             )
         if name == "between_share" and (lower < 0 or upper > 1):
             problems.append(f"{where}: 'between_share' lies in [0, 1]; use a beta prior.")
+    if design.scale is not None and model.mechanism != "none":
+        problems.append(
+            f"model '{model.name}': 'scale_moderator' goes with mechanism = \"none\" only; remove "
+            "one of the two."
+        )
     if COMMON_SCALE in given and model.mechanism != "none":
         problems.append(
             f"{where} sets '{COMMON_SCALE}', which the selection models do not have; delete it, "
@@ -309,11 +354,21 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
     else:
         chosen["tau"] = given.get("tau", defaults["tau"])
         chosen["between_share"] = given.get("between_share", defaults["between_share"])
+    if design.scale is not None:
+        chosen[LOG_TAU_RATIO] = given.get(LOG_TAU_RATIO, RATIO_PRIOR)
     if isinstance(model.sampling_correlation, Prior):
         chosen["sampling_correlation"] = model.sampling_correlation
     chosen |= {name: given[name] for name in extra if name in given}
     return MappingProxyType(chosen)
 
+
+LOG_TAU_RATIO = "log_tau_ratio"
+RATIO_PRIOR = Prior(
+    "normal",
+    {"sigma": 0.7},
+    "The heterogeneity of one level, or at two standard deviations more, is between a quarter of "
+    "and four times that of the other (95 %).",
+)
 
 ZCOR_PRIORS: Mapping[str, Prior] = MappingProxyType(
     {

@@ -197,7 +197,17 @@ def find_likelihood(spec: ModelSpec) -> Likelihood:
     -------
     Likelihood
         Its entry in `LIKELIHOODS`.
+
+    Raises
+    ------
+    EngineError
+        If the heterogeneity depends on a moderator.
     """
+    if spec.scale_moderator:
+        raise EngineError(
+            f"NUTS has no model of the heterogeneity for scale_moderator '{spec.scale_moderator}'; "
+            "the exact engine and REML have."
+        )
     return LIKELIHOODS[spec.mechanism]
 
 

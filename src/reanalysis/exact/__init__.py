@@ -4,6 +4,7 @@ from typing import Literal
 
 from reanalysis.design import Design
 from reanalysis.exact.normal import fit_normal, log_evidence
+from reanalysis.exact.scale import fit_scale_model
 from reanalysis.results import Posterior
 from reanalysis.spec import ModelSpec
 from reanalysis.threads import one_blas_thread
@@ -37,6 +38,8 @@ def fit_exact(
         If the engine has no method for the model, or cannot reach its tolerance.
     """
     with one_blas_thread():
+        if design.scale is not None:
+            return fit_scale_model(design, spec)
         if spec.mechanism == "none":
             return fit_normal(design, spec, detail=detail)
         # Imported here: most runs have no selection model.

@@ -31,7 +31,7 @@ from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["coefficient_posterior", "fit_normal", "log_evidence"]
+__all__ = ["coefficient_posterior", "fit_normal", "log_evidence", "refined_grids"]
 
 Vector = NDArray[np.float64]
 
@@ -143,11 +143,36 @@ def coefficient_posterior(design: Design, spec: ModelSpec) -> CoefficientPosteri
     EngineError
         As for `fit_normal`.
     """
-    coarse, fine = _refine(_problem(design, spec), spec.name)
+    coarse, fine = refined_grids(design, spec)
     return CoefficientPosterior.of(fine.weight, fine.mean, fine.cov, coarse.weight @ coarse.mean)
 
 
+def refined_grids(design: Design, spec: ModelSpec) -> tuple[Grid, Grid]:
+    """Return the posterior of the variance parameters on two successive grids that agree.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+
+    Returns
+    -------
+    coarse, fine : Grid
+        The finer one is the answer, their difference its error.
+
+    Raises
+    ------
+    EngineError
+        As for `fit_normal`.
+    """
+    return _refine(_problem(design, spec), spec.name)
+
+
 def _problem(design: Design, spec: ModelSpec) -> Problem:
+    if design.scale is not None:
+        raise EngineError(f"model '{spec.name}' has a scale_moderator; only fit_exact takes it")
     priors = resolve_priors(design, spec)
     odd = [name for name in design.coefficients if priors[name].family != "normal"]
     if odd:

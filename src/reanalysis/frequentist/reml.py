@@ -22,6 +22,7 @@ from reanalysis.frequentist.optimise import Optimum, maximise
 from reanalysis.frequentist.prediction import prediction_table
 from reanalysis.frequentist.profile import profile_intervals
 from reanalysis.frequentist.robust import robust_fit
+from reanalysis.frequentist.scale import fit_scale_profile
 from reanalysis.frequentist.wald import (
     coefficient_tests,
     containment_df,
@@ -94,6 +95,13 @@ def fit_reml(
     Konstantopoulos, S. (2011). Research Synthesis Methods, 2, 61-76.
     Cheung, M. W.-L. (2014). Psychological Methods, 19, 211-229.
     """
+    if design.scale is not None:
+        return fit_scale_profile(
+            design,
+            spec,
+            lambda scaled: fit_reml(scaled, spec, method=method, details=False),
+            restricted=method == "REML",
+        )
     work = working_design(design, spec)
     likelihood = make_likelihood(work, sampling_correlation(spec), method)
     optimum = maximise(likelihood)

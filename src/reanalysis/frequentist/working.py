@@ -56,12 +56,18 @@ def working_design(design: Design, spec: ModelSpec) -> Design:
     Raises
     ------
     EngineError
-        If the mechanism is a selection model, which has no restricted likelihood.
+        If the mechanism is a selection model, which has no restricted likelihood, or the
+        heterogeneity depends on a moderator.
 
     References
     ----------
     Stanley, T. D., & Doucouliagos, H. (2014). Research Synthesis Methods, 5, 60-78.
     """
+    if design.scale is not None:
+        raise EngineError(
+            f"model '{spec.name}' has a scale_moderator; of the frequentist methods only fit_reml "
+            "takes it."
+        )
     if spec.mechanism == "none":
         return design
     if spec.mechanism not in ("pet", "peese"):

@@ -10,6 +10,7 @@ import pandas as pd
 from reanalysis.design import Design
 from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.exact.normal import coefficient_posterior
+from reanalysis.exact.scale import scale_coefficients
 from reanalysis.frequentist.omnibus import omnibus_tests
 from reanalysis.moderation.counts import count_levels
 from reanalysis.moderation.quantities import COLUMNS, answer
@@ -18,6 +19,7 @@ from reanalysis.moderation.targets import line_of, make_targets
 from reanalysis.moderators import COMMON_SCALE, ModeratorTerm
 from reanalysis.results import EngineError, FrequentistFit, Posterior
 from reanalysis.spec import ModelSpec, Rope
+from reanalysis.threads import one_blas_thread
 
 __all__ = ["Moderation", "make_moderation"]
 
@@ -121,7 +123,9 @@ def make_moderation(
         sources["reml"] = Normals(normal)
     if exact is not None and spec.mechanism == "none":
         try:
-            sources["exact"] = Normals(coefficient_posterior(design, spec))
+            joint = coefficient_posterior if design.scale is None else scale_coefficients
+            with one_blas_thread():
+                sources["exact"] = Normals(joint(design, spec))
         except EngineError as error:
             notes.append(f"The exact engine has no contrasts: {error}.")
     if nuts is not None and nuts.draws is not None:

@@ -45,6 +45,11 @@ class ModeratorColumns:
         Rows with a missing moderator, in words.
     notes : tuple of str
         How the moderators enter, and what is odd about them, in sentences.
+    scale : numpy.ndarray of shape (k,) or None
+        Moderator of the heterogeneity, in comparisons: two levels, or two standard deviations,
+        are 1 apart.
+    scale_variable : Variable or None
+        What it is.
     """
 
     X: Vector
@@ -54,6 +59,8 @@ class ModeratorColumns:
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    scale: Vector | None = None
+    scale_variable: Variable | None = None
 
 
 def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorColumns:
@@ -85,8 +92,10 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
     where = f"model '{model.name}'"
     terms = parse_terms(model.moderators, where)
     pieces = {piece.column: piece for term in terms for piece in term}
+    if model.scale_moderator:
+        pieces.setdefault(model.scale_moderator, Piece(model.scale_moderator))
     _check_settings(model, pieces, where)
-    if not terms:
+    if not pieces:
         return ModeratorColumns(np.ones((data.k, 1)), ("mu",), np.ones(data.k, dtype=bool))
     _check_columns(data, pieces, where)
     complete = data.table[list(pieces)].notna().all(axis=1).to_numpy()
@@ -107,11 +116,13 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
         matrix.add([variables[piece.column] for piece in term])
     X = np.concatenate(matrix.parts, axis=1)
     X[~complete] = 0.0
+    scaling = variables.get(model.scale_moderator)
+    scale = None if scaling is None else _scale(scaling, columns, rows, where)
     _check_rank(X[rows.used], matrix, where)
     dropped, missing = _missing(data, list(pieces), keep)
     return ModeratorColumns(
         X,
-        tuple(matrix.names),
+        tuple(matrix.names) if terms else ("mu",),
         complete,
         tuple(matrix.terms),
         values,
@@ -122,6 +133,8 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
             *lone_levels(variables, values, rows),
             *matrix.notes,
         ),
+        scale,
+        scaling,
     )
 
 
@@ -177,6 +190,24 @@ class _Matrix:
         columns = tuple(range(start, len(self.names)))
         self.terms.append(ModeratorTerm(title, columns, tuple(variables), part))
         self.parts.append(block)
+
+
+def _scale(variable: Variable, columns: Mapping[str, Vector], rows: Rows, where: str) -> Vector:
+    """Return the moderator of the heterogeneity in comparisons."""
+    name = variable.name
+    if variable.coding.shape[1] > 1:
+        raise SpecError(
+            [
+                f"{where}: scale_moderator '{name}' has {len(variable.levels)} levels; a model of "
+                "the heterogeneity takes a number or a factor of two levels."
+            ]
+        )
+    values = columns[name] / variable.unit
+    if np.any(np.abs(values - rows.means(values))[rows.used] > SAME * np.ptp(values[rows.used])):
+        raise SpecError(
+            [f"{where}: scale_moderator '{name}' varies within samples; it must describe samples."]
+        )
+    return values[:, 0]
 
 
 def _labels(variable: Variable, suffix: str) -> list[str]:
