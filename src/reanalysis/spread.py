@@ -197,19 +197,28 @@ def _on_cluster[Job](
     jobs: Mapping[str, Job],
     batches: Sequence[Sequence[str]],
 ) -> Iterator[dict[str, Record]]:
-    from distributed import as_completed
+    from distributed import as_completed, wait
 
     waiting = {
         client.submit(_do, task, [jobs[key] for key in batch], pure=False): batch
         for batch in batches
     }
+    again: list[str] = []
     for future in as_completed(list(waiting), raise_errors=False):
         batch = waiting.pop(future)
         if future.status == "finished":
             yield dict(zip(batch, future.result(), strict=True))
         else:
-            reason = f"the worker failed: {future.exception()}"
-            yield {key: {ERROR: reason} for key in batch}
+            again += batch
+        future.release()
+    # A fit that kills its worker takes those along that wait behind it: one at a time, it is alone.
+    for key in again:
+        future = client.submit(_do, task, [jobs[key]], pure=False)
+        wait(future)
+        if future.status == "finished":
+            yield {key: future.result()[0]}
+        else:
+            yield {key: {ERROR: f"the worker failed: {future.exception()}"}}
         future.release()
 
 
