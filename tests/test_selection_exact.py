@@ -233,30 +233,84 @@ def test_predictions_widen_from_mean_to_sample_and_keep_its_centre():
     assert r.value == pytest.approx(np.tanh(mu.value), abs=0.003)
 
 
-@pytest.mark.parametrize(
-    ("yi", "sentence"),
-    [
-        (np.full(10, 0.6), "All 10 effects have p <= 0.025"),
-        (np.linspace(0.01, 0.1, 10), "All 10 effects have 0.025 < p <= 0.5"),
-        (np.linspace(-0.3, 0.1, 10), "point against the expected direction"),
-        (np.linspace(-0.3, 0.1, 10), "No effect has p <= 0.025"),
-    ],
-)
-def test_extreme_tables_run_and_say_what_the_prior_did(yi, sentence):
+def ten_effects(yi, **changes):
+    names = tuple("abcdefghij")
     design = Design(
-        yi=yi + np.linspace(0, 1e-3, 10),
+        yi=np.asarray(yi, dtype=float) + np.linspace(0, 1e-3, 10),
         vi=np.full(10, 0.02),
         X=np.ones((10, 1)),
         coefficients=("mu",),
         cluster=np.arange(10),
-        cluster_names=tuple("abcdefghij"),
-        row_names=tuple("abcdefghij"),
+        cluster_names=names,
+        row_names=names,
         measure="ZCOR",
         levels=2,
     )
-    fit = fit_exact_selection(design, spec_of(steps=(0.025, 0.5)))
-    assert any(sentence in note for note in fit.notes)
+    return replace(design, **changes)
+
+
+@pytest.mark.parametrize("mechanism", ["joint", "replace", "study"])
+def test_a_table_of_significant_effects_only_runs_and_says_so(mechanism):
+    fit = fit_exact_selection(ten_effects(np.full(10, 0.6)), spec_of(mechanism, (0.025, 0.5)))
+    assert any("All 10 effects have p <= 0.025" in note for note in fit.notes)
+    # Nothing was seen that selection could have hidden: only the prior speaks of the weights.
+    assert fit.estimates["omega[2]"].upper > 0.9
+
+
+@pytest.mark.parametrize("mechanism", ["joint", "replace", "study"])
+def test_a_table_without_significant_effects_runs_and_says_so(mechanism):
+    yi = np.linspace(0.01, 0.1, 10)
+    fit = fit_exact_selection(ten_effects(yi), spec_of(mechanism, (0.025, 0.5)))
+    assert any("All 10 effects have 0.025 < p <= 0.5" in note for note in fit.notes)
+    assert any("No effect has p <= 0.025" in note for note in fit.notes)
+    assert fit.bins["effects"].tolist() == [0, 10, 0]
+
+
+def test_a_bin_without_effects_runs_and_says_what_the_prior_did():
+    fit = fit_exact_selection(
+        ten_effects(np.r_[np.full(5, 0.5), np.full(5, -0.1)]), spec_of(steps=(0.025, 0.5))
+    )
+    assert fit.bins["effects"].tolist() == [5, 0, 5]
+    (note,) = (note for note in fit.notes if note.startswith("No effect has"))
+    assert "0.025 < p <= 0.5" in note
+    assert "comes from the prior" in note
+
+
+def test_effects_against_the_expected_direction_are_warned_about():
+    yi = np.linspace(0.1, 0.4, 10)
+    wrong = fit_exact_selection(ten_effects(yi), spec_of(), direction=-1)
+    assert any("10 of 10 effects point against the expected direction" in n for n in wrong.notes)
+    right = fit_exact_selection(ten_effects(-yi), spec_of(), direction=-1)
+    assert not any("expected direction" in note for note in right.notes)
+
+
+def test_steps_out_of_order_are_refused():
+    # A spec is refused earlier, as it is read.
+    spec = spec_of()
+    object.__setattr__(spec, "steps", (0.5, 0.025))
+    with pytest.raises(ValueError, match="steps must increase"):
+        fit_exact_selection(ten_effects(np.full(10, 0.6)), spec)
+
+
+def test_thin_without_n_measured_is_refused():
+    with pytest.raises(ValueError, match="'thin' needs n_measured"):
+        fit_exact_selection(ten_effects(np.full(10, 0.6)), spec_of("thin"))
+
+
+def test_n_measured_below_the_number_reported_is_refused():
+    design = ten_effects(np.full(10, 0.6), n_measured=np.r_[np.ones(9), 0.0])
+    with pytest.raises(ValueError, match="sample 10 reports 1 effects, but n_measured is 0"):
+        fit_exact_selection(design, spec_of("thin"))
+
+
+@pytest.mark.parametrize("mechanism", ["joint", "replace", "study", "thin", "pet"])
+def test_huge_samples_whose_p_values_underflow_are_no_problem(mechanism):
+    # z = 80: the p-value, 1e-1392, is far below the smallest number there is.
+    yi = np.linspace(-0.2, 0.8, 10)
+    design = ten_effects(yi, vi=np.full(10, 1e-4), n_measured=np.full(10, 2.0))
+    fit = fit_exact_selection(design, spec_of(mechanism))
     assert np.isfinite(fit.log_marginal_likelihood)
+    assert fit.estimates["mu"].lower < fit.estimates["mu"].value < fit.estimates["mu"].upper
 
 
 def test_correlated_sampling_errors_are_refused():

@@ -91,16 +91,68 @@ def test_probability_of_being_seen_agrees_with_monte_carlo(mechanism, tau):
     assert np.all(np.abs(exact - drawn) < 4.5 * error)
 
 
-@pytest.mark.parametrize("mechanism", ["joint", "study", "thin"])
-def test_normaliser_agrees_with_a_million_draws_to_a_thousandth(mechanism):
+@pytest.mark.parametrize("tau", [(0.0, 0.0), (0.05, 0.1), (0.2, 0.0), (0.5, 0.5)])
+def test_normalisers_agree_with_a_million_draws_to_a_thousandth(tau):
+    """Of samples with 1 to 6 effects, for every mechanism, from scrambled Sobol draws."""
+    between, within = tau
     rng = np.random.default_rng(1)
-    data = SelectionData(
-        np.full(3, 0.2), np.full(3, 0.02), np.zeros(3), Bins(), mechanism, n_measured=np.array([3])
-    )
-    eta = np.full(3, 0.15)
-    drawn, _ = drawn_log_normaliser(data, eta, 0.15, 0.1, OMEGA, 1_000_000, rng)
-    exact = np.exp(log_normaliser(data, eta[None], [0.15], [0.1], OMEGA[None]))[0, 0, 0]
-    assert abs(exact / drawn[0] - 1) < 1.5e-3
+    draws = stats.qmc.Sobol(7, rng=rng).random_base2(20)  # 1 048 576
+    standard = special.ndtri(np.clip(draws, 1e-12, 1 - 1e-12))
+    u, noise = between * standard[:, 0], standard[:, 1:]
+    template = several_samples(rng)
+    eta = 0.1 + 0.1 * rng.normal(size=template.k)
+    critical = stats.norm.isf([0.025, 0.5])
+    drawn = {mechanism: np.empty(template.m) for mechanism in MECHANISMS}
+    for j in range(template.m):
+        rows = np.flatnonzero(template.cluster == j)
+        vi, sei = template.vi[rows], np.sqrt(template.vi[rows])
+        sd = np.sqrt(vi + within**2 / template.n_averaged[rows])
+        weights, chances, density = [], 1.0, 0.0
+        for i, row in enumerate(rows):
+            z = (eta[row] + u + sd[i] * noise[:, i]) / sei[i]
+            weights.append(OMEGA[np.where(z >= critical[0], 0, np.where(z >= critical[1], 1, 2))])
+            above = special.ndtr((eta[row] + u[:, None] - critical * sei[i]) / sd[i])
+            chances = chances * (OMEGA[2] + above @ (OMEGA[:-1] - OMEGA[1:]))
+            density = density - 0.5 * ((template.yi[row] - eta[row] - u) / sd[i]) ** 2
+        density = np.exp(density - density.max())
+        drawn["joint"][j] = np.prod(weights, axis=0).mean()
+        drawn["study"][j] = np.max(weights, axis=0).mean()
+        drawn["thin"][j] = 1 - np.prod(1 - np.array(weights), axis=0).mean()
+        drawn["replace"][j] = density.mean() / (density / chances).mean()
+    for mechanism, values in drawn.items():
+        data = SelectionData(
+            template.yi,
+            template.vi,
+            template.cluster,
+            template.bins,
+            mechanism,
+            n_averaged=template.n_averaged,
+            n_measured=template.sizes.astype(float),
+        )
+        exact = np.exp(log_normaliser(data, eta[None], [between], [within], OMEGA[None]))[0, :, 0]
+        np.testing.assert_allclose(exact, values, rtol=1e-3, err_msg=mechanism)
+
+
+@pytest.mark.parametrize("size", [2, 3, 9])
+def test_rows_that_are_alike_and_rows_that_barely_differ_have_one_normaliser(size):
+    """Alike rows are computed once, few rows as a polynomial in the weights, many directly."""
+    m = 5
+    cluster = np.repeat(np.arange(m), size)
+    rng = np.random.default_rng(12)
+    vi = np.repeat(1 / rng.integers(15, 80, m), size)
+    yi = rng.normal(0.15, 0.2, m * size)
+    omega = np.column_stack([np.ones(30), rng.uniform(0.01, 1, (30, 2))])
+    place = (np.full((3, m * size), 0.1), [0.05, 0.2, 0.4], [0.1, 0.0, 0.2])
+    for mechanism in MECHANISMS:
+        values = [
+            log_likelihood(
+                SelectionData(yi, v, cluster, Bins(), mechanism, n_measured=np.full(m, size + 1.0)),
+                *place,
+                omega,
+            )
+            for v in (vi, vi * (1 + 1e-12 * np.arange(m * size)))
+        ]
+        assert values[0] == pytest.approx(values[1], abs=1e-7)
 
 
 def test_two_sided_steps_weigh_both_tails():
