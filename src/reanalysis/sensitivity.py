@@ -113,8 +113,8 @@ def leave_samples_out(data: Dataset, spec: ModelSpec) -> pd.DataFrame:
     rows = []
     for j, sample in enumerate(design.cluster_names):
         rest = _without(design, j)
-        # With one effect per sample left, the two heterogeneities cannot be told apart, but the
-        # priors still make the posterior proper, so that the model stays the same.
+        # Should only one effect per sample be left, the priors still split the heterogeneity,
+        # so that the model stays the same.
         posterior = _fit(rest, paired)
         estimate = posterior.estimates[name]
         tau = posterior.estimates.get("tau", posterior.estimates["tau_between"])
@@ -251,6 +251,8 @@ def power_prior(prior: Prior, alpha: float) -> Prior:
 def _fit(design: Design, spec: ModelSpec) -> Posterior:
     if spec.mechanism != "none":
         raise EngineError(f"sensitivity has no method for mechanism '{spec.mechanism}'")
+    if design.scale is not None:
+        raise EngineError("sensitivity has no method for heterogeneity that a moderator changes")
     return fit_exact(design, spec, detail="parameters")
 
 
@@ -286,4 +288,5 @@ def _without(design: Design, j: int) -> Design:
         ni=None if design.ni is None else design.ni[keep],
         V=None if design.V is None else design.V[np.ix_(keep, keep)],
         rows=design.rows[keep],
+        moderators={name: values[keep] for name, values in design.moderators.items()},
     )

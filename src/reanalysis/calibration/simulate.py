@@ -72,6 +72,8 @@ def simulate(
     """
     if spec.mechanism != "none":
         raise EngineError(f"the normal simulator has no mechanism '{spec.mechanism}'")
+    if design.scale is not None:
+        raise EngineError("the normal simulator has no heterogeneity that a moderator changes")
     truth = _draw_parameters(design, spec, replicates, rng)
     unknown = [name for name in fixed or {} if name not in truth]
     if unknown:

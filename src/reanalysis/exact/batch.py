@@ -41,6 +41,7 @@ SCAN = (40, 8)  # first look at the whole prior range, only to sort the data set
 PROBABILITIES = (0.025, 0.5, 0.975)
 MEMORY = 4_000_000  # elements of one working array
 TINY = 1e-300
+NO_SCALE = "the batched engine has no method for heterogeneity that a moderator changes"
 NEGLIGIBLE = 1e-12  # probability of a node
 BINS = 32  # normals that stand for all nodes in a first guess at a quantile
 REACH = 40.0  # standard deviations that hold the 2.5 % quantile of any mixture
@@ -132,6 +133,8 @@ def fit_batch(
         raise ValueError(f"Y has shape {Y.shape}, expected (r, {design.k})")
     if spec.mechanism != "none":
         raise EngineError(f"the batched engine has no method for mechanism '{spec.mechanism}'")
+    if design.scale is not None:
+        raise EngineError(NO_SCALE)
     problem = _problem(design, spec)
     if problem.common_scale is not None:
         raise EngineError("the batched engine has no method for coefficients with a common scale")

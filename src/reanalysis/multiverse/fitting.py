@@ -40,7 +40,7 @@ def fit_key(job: Fit) -> str:
     """
     design, spec = job.design, job.spec
     digest = sha256()
-    for name in ("yi", "vi", "X", "cluster", "n_averaged", "n_measured", "ni", "V"):
+    for name in ("yi", "vi", "X", "cluster", "n_averaged", "n_measured", "ni", "V", "scale"):
         array = getattr(design, name)
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     facts = (design.levels, design.coefficients, design.measure, design.direction)

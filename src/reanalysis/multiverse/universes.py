@@ -1,7 +1,7 @@
 """Every combination of defensible decisions, each as a model with its data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -19,20 +19,17 @@ MERGED = ("columns", "reference", "centring", "priors")
 FILTERS = ("include", "exclude")
 PARTS, TOTAL = {"tau_between", "tau_within"}, {"tau", "between_share"}
 BIAS = {"omega", "pet", "peese"}
-# What a design depends on; universes that differ elsewhere share one.
-READING = (
-    "table",
-    "columns",
-    "estimand",
-    "composites",
-    "levels",
-    "moderators",
-    "reference",
-    "centring",
-    "decompose",
-    "include",
-    "exclude",
-)
+# What a design does not depend on; universes that differ only there share one.
+NOT_READ = {
+    "name",
+    "title",
+    "engines",
+    "priors",
+    "sampling_correlation",
+    "mechanism",
+    "steps",
+    "two_sided",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +229,8 @@ def pair(
     neutral = {k: p for k, p in priors.items() if k not in PARTS | TOTAL}
     if total is not None:
         neutral["tau"] = total
-    key = repr([getattr(model, name) for name in READING]) + str(model.mechanism == "thin")
+    read = [getattr(model, f.name) for f in fields(model) if f.name not in NOT_READ]
+    key = repr((read, model.mechanism == "thin"))
     designs = {} if designs is None else designs
     if key not in designs:
         designs[key] = make_design(data, replace(model, priors=neutral))
