@@ -60,7 +60,7 @@ def test_a_change_of_the_conclusion_is_marked(case) -> None:
         Rung(name="vague", interval="bayes", change={"include": {"sample": (1, 2)}}),
     )
     steps = climb(case.data, case.asked.models, rungs, rope=rope).steps
-    assert steps["conclusion"].tolist() == ["", "positive", "unclear"]
+    assert steps["conclusion"].tolist() == ["positive", "positive", "unclear"]
     assert steps["conclusion_changed"].tolist() == [False, False, True]
 
 

@@ -11,7 +11,9 @@ import distributed  # noqa: F401  (its settings must be there before one is chan
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from reanalysis.cli import main
 from reanalysis.dataset import Dataset
 from reanalysis.design import make_design
 from reanalysis.exact import fit_exact
@@ -314,3 +316,54 @@ def test_the_multiverse_is_the_same_on_a_cluster(
     here = run_multiverse(data, model, axes)
     there = run_multiverse(data, model, axes, scheduler="local")
     pd.testing.assert_frame_equal(here.universes, there.universes, rtol=1e-9)
+
+
+SPEC = """
+[data]
+path = "table.csv"
+[data.columns]
+ri = "r"
+ni = "n"
+sample = "study"
+[[model]]
+name = "two"
+[[multiverse]]
+name = "rho"
+options = [{ name = "0" }, { name = "heavy", priors.mu = { family = "cauchy", sigma = 1.0 } }]
+"""
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    rows = "\n".join(f"{i},{0.1 + 0.02 * i:.2f},{40 + i}" for i in range(8))
+    (tmp_path / "table.csv").write_text(f"study,r,n\n{rows}\n")
+    path = tmp_path / "spec.toml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_the_command_multiverse_writes_what_it_prints_and_flags_failures(spec_file: Path) -> None:
+    out = spec_file.parent / "out"
+    done = CliRunner().invoke(main, ["multiverse", str(spec_file), "--out", str(out), "--json"])
+    assert done.exit_code == 3  # one universe has no method
+    document = json.loads(done.stdout)
+    assert json.loads((out / "multiverse.json").read_text()) == document
+    assert document["failed"] == 1
+    assert "normal priors only" in document["universes"][1]["error"]
+    assert (out / "multiverse.svg").read_text().startswith("<svg")
+
+
+def test_the_command_calibrate_prints_the_coverage_of_each_interval(spec_file: Path) -> None:
+    out = spec_file.parent / "out"
+    command = ["calibrate", str(spec_file), "--replicates", "60", "--out", str(out)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    for method in ("Bayes, exact", "Wald z", "Knapp-Hartung", "CR2"):
+        assert method in done.stdout
+    document = json.loads((out / "two.json").read_text())
+    assert document["replicates"] == 60
+    wrong = spec_file.with_name("wrong.toml")
+    wrong.write_text(SPEC.replace('name = "two"', 'name = "two"\nmechanism = "joint"'))
+    refused = CliRunner().invoke(main, ["calibrate", str(wrong), "--out", str(out)])
+    assert refused.exit_code == 2
+    assert "joint" in refused.stderr

@@ -1,4 +1,4 @@
-"""The command line: `reanalysis run`, `check`, `audit`, `init`, `render`, `verify`, `list`.
+"""The command line: `reanalysis run`, `check`, `audit`, `multiverse`, `calibrate`, and others.
 
 Only click is imported at the top: ``--help`` must answer at once, and ``check`` and ``audit``
 never load a sampler. Exit status: 0 done; 1 engines that disagree, or a bug; 2 bad input; 3 a fit
@@ -23,10 +23,13 @@ import click
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
     from reanalysis.plan import Plan
+    from reanalysis.spread import Tally, Watcher
 
 __all__ = ["main"]
 
 DIFFERS, BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 130, 143
+MISCALIBRATED = 0.001
+TOLD_EVERY = 2.0  # seconds between lines of progress
 
 EXAMPLES = """\b
 Reanalyse a published meta-analysis: exact, NUTS and REML side by side, in one report.
@@ -361,6 +364,173 @@ def verify(ctx: click.Context, folder: str, as_json: bool) -> None:
         if found.ok:
             say(f"verified {found.numbers:,} numbers computed again; every file is the run's own.")
     ctx.exit(0 if found.ok else DIFFERS)
+
+
+SCHEDULER = click.option(
+    "--scheduler",
+    default="auto",
+    metavar="ADDRESS",
+    help="'here', 'local' (a process per core), or tcp://… of a Dask scheduler "
+    "[default: here for small jobs, local for long ones].",
+)
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--out", metavar="DIR", help="Output folder [default: reports/NAME/multiverse].")
+@SCHEDULER
+@JSON
+@OUTSIDE
+@click.pass_context
+def multiverse(
+    ctx: click.Context,
+    spec: str,
+    out: str | None,
+    scheduler: str,
+    as_json: bool,
+    allow_outside: bool,
+) -> None:
+    """Fit every combination of the decisions that SPEC states under [[multiverse]].
+
+    Results are kept as they come: the same command goes on where a run was stopped.
+    """
+    from reanalysis.atomic import write_together
+    from reanalysis.multiverse import run_multiverse
+    from reanalysis.plan import plan
+    from reanalysis.plots.specification_curve import plot_specification_curve
+    from reanalysis.plots.style import to_svg
+    from reanalysis.terminal import columns, say
+
+    planned = plan(spec, allow_outside=allow_outside)
+    asked = planned.asked
+    folder = _folder(out, asked.name, "multiverse")
+    result = run_multiverse(
+        planned.data,
+        next(iter(asked.models.values())),
+        asked.multiverse,
+        rope=asked.rope,
+        store=folder / "universes.jsonl",
+        scheduler=scheduler,
+        watcher=_tally(),
+    )
+    document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
+    figure = to_svg(plot_specification_curve(result))
+    write_together({folder / "multiverse.json": document, folder / "multiverse.svg": figure})
+    if as_json:
+        say(document)
+    else:
+        conclusions = result.universes["conclusion"].value_counts()
+        rows = [("decision", "options", "changes the conclusion", "largest shift")]
+        rows += [
+            (
+                result.titles[row["axis"]],
+                str(row["options"]),
+                f"{row['changes_conclusion']} of {row['comparisons']} times",
+                f"{row['largest_shift']:.3f}",
+            )
+            for row in result.decisions.to_dict(orient="records")
+        ]
+        found = ", ".join(f"{c} {n}" for c, n in conclusions.items() if c)
+        say(f"{len(result.universes)} universes: {found}; {result.failed} failed.")
+        say(columns(rows))
+        say(f"written  {folder}")
+    ctx.exit(GATE if result.failed else 0)
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--model", metavar="NAME", help="Model to calibrate [default: the first].")
+@click.option("--replicates", default=1000, type=click.IntRange(20, 1_000_000))
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Replace the spec's seed.")
+@click.option("--out", metavar="DIR", help="Output folder [default: reports/NAME/calibration].")
+@SCHEDULER
+@JSON
+@OUTSIDE
+@click.pass_context
+def calibrate(
+    ctx: click.Context,
+    spec: str,
+    model: str | None,
+    replicates: int,
+    seed: int | None,
+    out: str | None,
+    scheduler: str,
+    as_json: bool,
+    allow_outside: bool,
+) -> None:
+    """Simulate data at the design of SPEC and see how often each interval holds the truth.
+
+    Exit status 3 if the posterior is not calibrated (p < .001 for any quantity).
+    """
+    from reanalysis.atomic import write_together
+    from reanalysis.calibration import calibrate as run_calibration
+    from reanalysis.plan import plan
+    from reanalysis.plots.calibration import plot_calibration
+    from reanalysis.plots.style import to_svg
+    from reanalysis.results import EngineError
+    from reanalysis.spec import SpecError
+    from reanalysis.terminal import columns, say
+
+    planned = plan(spec, models=(model,) if model else (), allow_outside=allow_outside)
+    name, entry = next(iter(planned.models.items()))
+    folder = _folder(out, planned.asked.name, "calibration")
+    try:
+        result = run_calibration(
+            entry.design,
+            entry.spec,
+            replicates=replicates,
+            seed=planned.asked.seed if seed is None else seed,
+            store=folder / "replicates.jsonl",
+            scheduler=scheduler,
+            watcher=_tally(),
+        )
+    except EngineError as error:
+        raise SpecError([f"model '{name}': {error}"]) from None
+    document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
+    figure = to_svg(plot_calibration(result))
+    write_together({folder / f"{name}.json": document, folder / f"{name}.svg": figure})
+    worst = float(result.uniformity["p_holm"].min())
+    if as_json:
+        say(document)
+    else:
+        rows = [("parameter", "95 % interval", "holds the truth", "mean width")]
+        rows += [
+            (
+                row["parameter"],
+                row["method"],
+                f"{100 * row['coverage']:.1f} % (± {100 * row['mcse']:.1f})",
+                f"{row['width']:.3f}",
+            )
+            for row in result.coverage.to_dict(orient="records")
+        ]
+        say(f"model {name}, {result.replicates} data sets; calibration p = {worst:.3f} (Holm).")
+        say(columns(rows))
+        say(f"written  {folder}")
+    ctx.exit(GATE if worst < MISCALIBRATED else 0)
+
+
+def _folder(out: str | None, name: str, part: str) -> Path:
+    folder = Path(out) if out is not None else Path("reports") / name / part
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _tally() -> "Watcher":
+    """Return a watcher that prints how far a spread run is, at most every two seconds."""
+    from reanalysis.terminal import say
+
+    told = time.monotonic()
+
+    def show(tally: "Tally") -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= TOLD_EVERY or tally.done == tally.total:
+            told = now
+            failed = f", {tally.failed} failed" if tally.failed else ""
+            left = f", about {tally.seconds_left:.0f} s left" if tally.seconds_left else ""
+            say(f"{tally.done} of {tally.total}{failed}{left}", err=True)
+
+    return show
 
 
 @main.command("list")

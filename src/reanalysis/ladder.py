@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from reanalysis.dataset import Dataset
 from reanalysis.design import Design
@@ -24,6 +25,8 @@ from reanalysis.spec import ModelSpec, Rope, Rung, SpecError
 
 __all__ = ["Ladder", "climb"]
 
+# From the readable scale, on which papers print, to the analysis scale.
+FORWARD: Mapping[Any, Any] = {np.tanh: np.arctanh, np.exp: np.log, special.expit: special.logit}
 METHODS = {
     "published": "as printed",
     "wald": "REML, Wald z",
@@ -98,7 +101,7 @@ def climb(
     back = MEASURES[data.measure].back
     model = next(iter(models.values()))
     method = "wald"
-    start = _published(rungs[0], data.measure)
+    start = _published(rungs[0], data.measure, rope)
     rows: list[dict[str, Any]] = [start]
     last = start
     for rung in rungs[1:]:
@@ -131,9 +134,10 @@ def climb(
     return Ladder(data.measure, pd.DataFrame(rows))
 
 
-def _published(rung: Rung, measure: str) -> dict[str, Any]:
+def _published(rung: Rung, measure: str, rope: Rope | None) -> dict[str, Any]:
     """Return the first rung, on the readable scale."""
     back = MEASURES[measure].back
+    forward = FORWARD.get(back, np.asarray) if back else np.asarray
     numbers = {
         key: float(rung.published[key])
         for key in ("estimate", "lower", "upper")
@@ -141,13 +145,17 @@ def _published(rung: Rung, measure: str) -> dict[str, Any]:
     }
     if rung.published.get("scale") == "analysis" and back:
         numbers = {key: float(back(np.array(value))) for key, value in numbers.items()}
+    conclusion = ""
+    if {"lower", "upper"} <= numbers.keys():
+        ends = forward(np.array([numbers["lower"], numbers["upper"]]))
+        conclusion = conclude(float(ends[0]), float(ends[1]), rope, measure)
     row = {
         "step": rung.name,
         "title": rung.title or rung.name,
         "method": METHODS["published"],
         "error": "",
         "change": 0.0,
-        "conclusion": "",
+        "conclusion": conclusion,
         "conclusion_changed": False,
     }
     return row | numbers
