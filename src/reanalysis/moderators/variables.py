@@ -100,7 +100,8 @@ def make_variable(
     levels = levels_of(cells[rows.used])
     if len(levels) == 1:
         raise SpecError([f"{where}: moderator '{name}' is '{levels[0]}' in every row; remove it."])
-    if len(levels) == len(rows.samples):
+    pairs = {(level, j) for level, j in zip(cells[rows.used], rows.code[rows.used], strict=True)}
+    if len(levels) == len(rows.samples) == len(pairs):
         raise SpecError(
             [
                 f"{where}: moderator '{name}' has {len(levels)} levels in {len(levels)} samples, "
