@@ -307,10 +307,19 @@ def test_n_measured_below_the_number_reported_is_refused():
 def test_huge_samples_whose_p_values_underflow_are_no_problem(mechanism):
     # z = 80: the p-value, 1e-1392, is far below the smallest number there is.
     yi = np.linspace(-0.2, 0.8, 10)
-    design = ten_effects(yi, vi=np.full(10, 1e-4), n_measured=np.full(10, 2.0))
+    design = ten_effects(yi, vi=np.full(10, 1e-4), n_measured=np.ones(10))
     fit = fit_exact_selection(design, spec_of(mechanism))
     assert np.isfinite(fit.log_marginal_likelihood)
     assert fit.estimates["mu"].lower < fit.estimates["mu"].value < fit.estimates["mu"].upper
+
+
+def test_unreported_effects_that_could_not_have_failed_are_an_error_and_no_number():
+    # The unreported effect of a sample at z = 80 shares its true effect: it fails with e^-1600.
+    design = ten_effects(
+        np.linspace(-0.2, 0.8, 10), vi=np.full(10, 1e-4), n_measured=np.full(10, 2.0)
+    )
+    with pytest.raises(EngineError, match="nodes are not enough"):
+        fit_exact_selection(design, spec_of("thin"))
 
 
 def test_correlated_sampling_errors_are_refused():
