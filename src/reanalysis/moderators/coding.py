@@ -103,8 +103,8 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
     if len(rows.samples) < 2:
         raise SpecError(
             [
-                f"{where}: its moderators are all known in {rows.used.sum()} rows of "
-                f"{len(rows.samples)} samples; it needs two samples."
+                f"{where}: samples with all of its moderators known: {len(rows.samples)}; it "
+                "needs two."
             ]
         )
     variables = _variables(data, pieces.values(), model, rows, where)
