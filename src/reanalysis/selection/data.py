@@ -222,8 +222,3 @@ class SelectionData:
     def multiple(self) -> Layout:
         """Samples with several effects, whose sample effect is integrated numerically."""
         return Layout.of(np.flatnonzero(self.sizes + self.missing > 1), self.starts, self.sizes)
-
-    @cached_property
-    def whole(self) -> Layout:
-        """All samples."""
-        return Layout.of(np.arange(self.m), self.starts, self.sizes)
