@@ -220,17 +220,19 @@ def _refine(problem: Problem, name: str, *, moments: bool = True) -> tuple[Grid,
 
 
 def _moved(coarse: Grid, fine: Grid) -> float:
-    """Return the largest change of a posterior mean, in posterior standard deviations."""
+    """Return the largest change of a mean or spread, in posterior standard deviations."""
     largest = 0.0
-    names = ("tau_between", "tau_within", "tau", *side_parameters(fine))
-    for name in names:
-        other = fine.values(name)
-        before = float(coarse.weight @ coarse.values(name))
-        after = float(fine.weight @ other)
-        spread = float(np.sqrt(fine.weight @ (other - after) ** 2))
+    for name in ("tau_between", "tau_within", "tau", *side_parameters(fine)):
+        (before, old), (after, spread) = (_mean_and_sd(g, name) for g in (coarse, fine))
         if spread > 0:
-            largest = max(largest, abs(after - before) / spread)
-    return float(largest)
+            largest = max(largest, abs(after - before) / spread, abs(old / spread - 1))
+    return largest
+
+
+def _mean_and_sd(grid: Grid, name: str) -> tuple[float, float]:
+    values = grid.values(name)
+    mean = float(grid.weight @ values)
+    return mean, float(np.sqrt(grid.weight @ (values - mean) ** 2))
 
 
 def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]:

@@ -16,7 +16,7 @@ __all__ = ["Cumulative", "Interval", "Rule", "graded", "invert", "legendre_rule"
 Vector = NDArray[np.float64]
 Interval = tuple[float, float]
 
-DROP = 32.0  # nats below the maximum that are left out of the box: e**-32 = 1e-14
+DROP = 25.0  # nats below the maximum that are left out of the box: e**-25 = 1e-11
 SCAN_CELLS = (24, 10)
 SETTLED = 1e-10  # in probability
 KEEP_SHARE = 0.85  # zooming stops when a box keeps this share of its width
