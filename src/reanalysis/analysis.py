@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "Keep", "ModelResult", "Options", "fit_all"]
 
-PACKAGES = ("reanalysis", "pymc", "nutpie", "arviz", "numpy", "scipy", "pandas", "xarray")
+PACKAGES = (
+    "reanalysis",
+    "pymc",
+    "nutpie",
+    "arviz",
+    "numpy",
+    "scipy",
+    "pandas",
+    "xarray",
+    "matplotlib",
+)
 Keep = Callable[[str, Mapping[str, object], Callable[[], Posterior], Design], Posterior]
 QUICK = {"tune": 500, "draws": 1000}
 
