@@ -17,7 +17,7 @@ from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.exact.grid import Grid
 from reanalysis.exact.mixtures import NormalMixtures
 from reanalysis.exact.normal import refined_grids
-from reanalysis.exact.quadrature import Cumulative, invert, legendre_rule
+from reanalysis.exact.quadrature import Cumulative, Interval, invert, legendre_rule
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
@@ -27,7 +27,9 @@ __all__ = ["fit_scale_model", "scale_coefficients"]
 Vector = NDArray[np.float64]
 
 REACH = 5.5  # standard normal quantiles of the prior: all but 4e-8
-ORDERS = (14, 21, 31, 46)
+SCAN = 17  # points of a first look
+DROP = 18.0  # nats below the maximum that are left out: 1e-8 of the mass
+ORDERS = (12, 18, 27, 40)
 TOLERANCE = 1e-4  # nats, and standard deviations, as for the model without the moderator
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 CURVE_POINTS = 121
@@ -40,6 +42,8 @@ class _Average:
 
     Attributes
     ----------
+    interval : tuple of float
+        Ends of the rule over w.
     w : numpy.ndarray of shape (n,)
         Standard normal quantiles of the prior's probability: the nodes.
     ratio : numpy.ndarray of shape (n,)
@@ -52,6 +56,7 @@ class _Average:
         Natural log.
     """
 
+    interval: Interval
     w: Vector
     ratio: Vector
     weight: Vector
@@ -88,10 +93,11 @@ def fit_scale_model(design: Design, spec: ModelSpec) -> Posterior:
     EngineError
         If the tolerance is not reached.
     """
-    coarse = _average(design, spec, ORDERS[0])
+    interval = _interval(design, spec)
+    coarse = _average(design, spec, ORDERS[0], interval)
     gap = moved = np.inf
     for order in ORDERS[1:]:
-        fine = _average(design, spec, order)
+        fine = _average(design, spec, order, interval)
         gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
         mean = float(fine.weight @ fine.ratio)
         spread = float(np.sqrt(fine.weight @ (fine.ratio - mean) ** 2))
@@ -121,29 +127,47 @@ def scale_coefficients(design: Design, spec: ModelSpec) -> CoefficientPosterior:
     CoefficientPosterior
         A mixture of normals, over all nodes.
     """
-    coarse, fine = (_average(design, spec, order) for order in ORDERS[1:3])
+    interval = _interval(design, spec)
+    coarse, fine = (_average(design, spec, order, interval) for order in ORDERS[1:3])
     weight, mean = fine.values(lambda grid: grid.mean)
     before = coarse.values(lambda grid: grid.mean)
     cov = np.concatenate([grid.cov for grid in fine.grids])
     return CoefficientPosterior.of(weight, mean, cov, before[0] @ before[1])
 
 
-def _average(design: Design, spec: ModelSpec, order: int) -> _Average:
+def _interval(design: Design, spec: ModelSpec) -> Interval:
+    """Return where the posterior of the ratio is, in standard normal quantiles of its prior."""
+    low, high = -REACH, REACH
+    for _ in range(2):
+        w = np.linspace(low, high, SCAN)
+        log_mass = _log_evidence(design, spec, w)[1] - 0.5 * w * w
+        kept = np.flatnonzero(log_mass > log_mass.max() - DROP)
+        low, high = float(w[max(kept[0] - 1, 0)]), float(w[min(kept[-1] + 1, SCAN - 1)])
+    return low, high
+
+
+def _average(design: Design, spec: ModelSpec, order: int, interval: Interval) -> _Average:
     rule = legendre_rule(order)
-    w = REACH * rule.nodes
+    low, high = interval
+    w = low + (rule.nodes + 1) / 2 * (high - low)
+    grids, evidence = _log_evidence(design, spec, w)
     ratio = resolve_priors(design, spec)[LOG_TAU_RATIO].ppf(ndtr(w))
-    log_prior = np.log(REACH * rule.weights) - 0.5 * w * w - 0.5 * np.log(2 * np.pi)
-    plain = _without_ratio(spec)
-    assert design.scale is not None
-    grids, evidence = [], []
-    for value in ratio.tolist():
-        grid = refined_grids(design.rescaled(value), plain)[1]
-        grids.append(grid)
-        evidence.append(grid.log_marginal_likelihood - value * float(design.scale.sum()))
-    log_mass = log_prior + np.array(evidence)
+    log_weight = np.log(rule.weights * (high - low) / 2) - 0.5 * w * w - 0.5 * np.log(2 * np.pi)
+    log_mass = log_weight + evidence
     top = log_mass.max()
     mass = np.exp(log_mass - top)
-    return _Average(w, ratio, mass / mass.sum(), grids, float(top + np.log(mass.sum())))
+    log_marginal_likelihood = float(top + np.log(mass.sum()))
+    return _Average(interval, w, ratio, mass / mass.sum(), grids, log_marginal_likelihood)
+
+
+def _log_evidence(design: Design, spec: ModelSpec, w: Vector) -> tuple[list[Grid], Vector]:
+    """Return the posterior of the rest and its evidence at values of the ratio."""
+    assert design.scale is not None
+    ratio = resolve_priors(design, spec)[LOG_TAU_RATIO].ppf(ndtr(w))
+    plain = _without_ratio(spec)
+    grids = [refined_grids(design.rescaled(value), plain)[1] for value in ratio.tolist()]
+    evidence = np.array([grid.log_marginal_likelihood for grid in grids])
+    return grids, evidence - ratio * float(design.scale.sum())
 
 
 def _without_ratio(spec: ModelSpec) -> ModelSpec:
@@ -249,7 +273,10 @@ def _ratio(prior: Prior, fine: _Average, coarse: _Average) -> Estimate:
         F, f = cumulative.at(w[:, None])
         return F[:, 0], f[:, 0]
 
-    w = invert(cdf_pdf, PROBABILITIES, (-REACH, REACH), np.array([-1.5, 0.0, 1.5]))
+    centre = float(fine.weight @ fine.w)
+    spread = float(np.sqrt(fine.weight @ (fine.w - centre) ** 2))
+    start = centre + spread * np.array([-2.0, 0.0, 2.0])
+    w = invert(cdf_pdf, PROBABILITIES, fine.interval, start)
     lower, median, upper = prior.ppf(ndtr(w))
     return Estimate(
         LOG_TAU_RATIO,
@@ -263,7 +290,7 @@ def _ratio(prior: Prior, fine: _Average, coarse: _Average) -> Estimate:
 
 
 def _curve(prior: Prior, fine: _Average) -> tuple[Vector, Vector]:
-    w = np.linspace(-REACH, REACH, CURVE_POINTS)
+    w = np.linspace(*fine.interval, CURVE_POINTS)
     height = np.maximum(_along(fine).at(w[:, None])[1][:, 0], 0.0)
     x = prior.ppf(ndtr(w))
     rate = np.exp(-0.5 * w * w) / np.sqrt(2 * np.pi) / np.exp(prior.logpdf(x))  # dx/dw
@@ -273,5 +300,5 @@ def _curve(prior: Prior, fine: _Average) -> tuple[Vector, Vector]:
 def _along(fine: _Average) -> Cumulative:
     """Return the posterior of the ratio along its coordinate, for interpolation."""
     rule = legendre_rule(len(fine.w))
-    density = fine.weight / (REACH * rule.weights)
-    return Cumulative.of(rule, (-REACH, REACH), density[:, None])
+    half = (fine.interval[1] - fine.interval[0]) / 2
+    return Cumulative.of(rule, fine.interval, (fine.weight / (half * rule.weights))[:, None])

@@ -73,7 +73,8 @@ def fit_scale_profile(
     Raises
     ------
     EngineError
-        If the heterogeneity is estimated as zero everywhere, so that the ratio is not identified.
+        If the heterogeneity is estimated as zero, everywhere or at one end of the moderator, so
+        that the ratio has no finite estimate.
 
     References
     ----------
@@ -88,7 +89,13 @@ def fit_scale_profile(
             f"model '{spec.name}': the heterogeneity is estimated as zero, so how it depends on "
             f"'{spec.scale_moderator}' cannot be estimated."
         )
-    low, high = ratios[max(at - 1, 0)], ratios[min(at + 1, STEPS - 1)]
+    if at in (0, STEPS - 1):
+        raise EngineError(
+            f"model '{spec.name}': the likelihood still rises at a {np.exp(REACH):.0f}-fold ratio "
+            f"of the standard deviations: at one end of '{spec.scale_moderator}' the heterogeneity "
+            "is estimated as zero, so the ratio has no finite estimate."
+        )
+    low, high = ratios[at - 1], ratios[at + 1]
     found = optimize.minimize_scalar(
         profile.loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8}
     )
