@@ -103,7 +103,10 @@ def plan(
                 composites=model.composites,
             )
             planned[name] = PlannedModel(model, reading, make_design(data, model))
-        except (SpecError, DataError) as error:
+        except SpecError as error:
+            where = f"{asked.path}: " if asked.path else ""
+            problems += [f"{where}{problem}" for problem in error.problems]
+        except DataError as error:
             problems += error.problems
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
