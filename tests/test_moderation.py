@@ -22,6 +22,7 @@ from reanalysis.moderation import (
     moderator_family,
     verdict,
 )
+from reanalysis.plan import plan
 from reanalysis.priors import Prior
 from reanalysis.results import Diagnostics, Posterior
 from reanalysis.spec import ModelSpec, Rope
@@ -462,3 +463,33 @@ def test_the_notebook_view_has_every_table_and_escapes_what_users_wrote() -> Non
         assert title in html
     assert "&lt;i&gt;" in html
     assert "<i>" not in html
+
+
+# ---------------------------------------------------------------- the spec of the first case
+
+
+def test_the_first_case_asks_seven_moderators_one_by_one_and_six_together() -> None:
+    planned = plan(KAISER.parents[1] / "models" / "kaiser2021.toml").models
+    family = {name: m for name, m in planned.items() if m.spec.family == "moderators"}
+    single = {name: m for name, m in family.items() if "beta_scale" not in m.spec.priors}
+    (joint,) = (m for m in family.values() if "beta_scale" in m.spec.priors)
+    assert len(single) == 7
+    assert all(m.spec.engines == ("reml", "exact") for m in single.values())
+    assert joint.spec.engines == ("reml", "exact", "nuts")
+    assert (joint.design.p, joint.design.m) == (10, 25)
+    help_notes = " ".join(single["moderator_self_help"].design.notes)
+    assert "5 of 25 samples remain" in help_notes
+    assert "Only one sample has 'self_help' = no" in help_notes
+    moderations = {}
+    for name, m in single.items():
+        reml, exact = fit_reml(m.design, m.spec), fit_exact(m.design, m.spec)
+        moderations[name] = make_moderation(m.design, m.spec, reml=reml, exact=exact)
+    exact = fit_exact(joint.design, joint.spec)
+    table = moderator_family(
+        moderations, make_moderation(joint.design, joint.spec, exact=exact)
+    ).set_index("model")
+    late = table.loc["moderator_late"]
+    assert late["p"] < 0.05 < late["p_bonferroni"]
+    assert late["joint_bayes_factor"] < 3 < late["bayes_factor"]
+    assert (table["bonferroni"] == "not shown").all()
+    assert "difference" not in set(table["shrinkage"])
