@@ -15,7 +15,13 @@ from reanalysis.checks import Checks
 from reanalysis.claims import Entry
 from reanalysis.dataset import Dataset
 from reanalysis.effect_sizes import MEASURES
-from reanalysis.moderation import make_moderation, moderation_document
+from reanalysis.moderation import (
+    Moderation,
+    make_moderation,
+    moderation_document,
+    moderator_family,
+    plain_rows,
+)
 from reanalysis.results import Estimate, FrequentistFit, Posterior
 from reanalysis.spec import Reanalysis, Rope
 
@@ -74,6 +80,7 @@ def to_document(analysis: Analysis) -> Json:
         "rules": {e.claim.asserts: e.rule for e in analysis.claims},
         "audit": [finding.to_dict() for finding in analysis.audit],
         "small_study": _small_study(analysis),
+        **_moderators(analysis),
         **({"average": _average(analysis.spec, analysis.average)} if analysis.average else {}),
     }
 
@@ -186,10 +193,7 @@ def _model(result: ModelResult, rope: Rope | None) -> Json:
         if posterior:
             out[name] = _posterior(posterior)
     if design.terms:
-        moderation = make_moderation(
-            design, spec, reml=result.reml, exact=result.exact, nuts=result.nuts, rope=rope
-        )
-        out["moderation"] = moderation_document(moderation, design)
+        out["moderation"] = moderation_document(_moderation(result, rope), design)
     if result.exact and spec.mechanism != "none":
         out["selection"] = _selection(result.exact)
     out["agreement"] = [
@@ -327,6 +331,50 @@ def _selection(posterior: Posterior) -> Json:
             "table": _records(found.table),
         }
     return out
+
+
+FAMILY_COLUMNS = {
+    "model": "model",
+    "qm": "qm",
+    "df": "df",
+    "p": "p",
+    "f_p": "f_p",
+    "p_bonferroni": "p_bonferroni",
+    "p_holm": "p_holm",
+    "bonferroni": "bonferroni_verdict",
+    "bayes_factor": "bayes_factor",
+    "bayes": "bayes_verdict",
+    "joint_bayes_factor": "joint_bayes_factor",
+    "shrinkage": "shrinkage_verdict",
+}
+
+
+def _moderators(analysis: Analysis) -> Json:
+    """Return each family of moderator models side by side, and beside its joint model."""
+    families: dict[str, dict[str, ModelResult]] = {}
+    for name, result in analysis.models.items():
+        if result.spec.family and result.design.terms:
+            families.setdefault(result.spec.family, {})[name] = result
+    out: Json = {}
+    for family, results in families.items():
+        made = {name: _moderation(r, analysis.spec.rope) for name, r in results.items()}
+        joint = next((n for n, r in results.items() if len(r.spec.moderators) > 1), None)
+        single = {name: moderation for name, moderation in made.items() if name != joint}
+        table = moderator_family(single, made[joint] if joint else None)
+        shown = {c: title for c, title in FAMILY_COLUMNS.items() if c in table}
+        out[family] = plain_rows(table[list(shown)].rename(columns=shown))
+    return {"moderators": out} if out else {}
+
+
+def _moderation(result: ModelResult, rope: Rope | None) -> Moderation:
+    return make_moderation(
+        result.design,
+        result.spec,
+        reml=result.reml,
+        exact=result.exact,
+        nuts=result.nuts,
+        rope=rope,
+    )
 
 
 def _small_study(analysis: Analysis) -> Json:

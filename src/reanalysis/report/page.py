@@ -29,6 +29,7 @@ __all__ = ["make_page"]
 
 # Parts of the document that later steps fill; shown as tables as soon as they are there.
 FURTHER = {
+    "moderators": "Moderators",
     "multiverse": "Multiverse",
 }
 # What a document may lack, so that the template need not ask for each.

@@ -35,6 +35,14 @@ __all__ = [
 NAMING = ("parameter", "component", "target")  # columns whose cells name a parameter
 PROBABILITIES = ("p", "p_mixture", "probability", "prior", "posterior")
 HEADINGS = {
+    "qm": "QM",
+    "f_p": "p (F test)",
+    "p_bonferroni": "p, Bonferroni",
+    "p_holm": "p, Holm",
+    "bonferroni_verdict": "By Bonferroni",
+    "bayes_verdict": "By Bayes factor",
+    "joint_bayes_factor": "Bayes factor, jointly",
+    "shrinkage_verdict": "By the joint model",
     "p": "p",
     "df": "df",
     "se": "SE",
