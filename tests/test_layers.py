@@ -24,6 +24,7 @@ ROWS = [
         "sampler_settings",
         "scratch",
         "threads",
+        "versions",
         "effect_sizes",
         "priors",
         "marginal",
@@ -51,6 +52,7 @@ ROWS = [
         "ladder",
         "sensitivity",
     ],
+    ["further"],
     ["analysis"],
     ["document"],
     # pictures and the report

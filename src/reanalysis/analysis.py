@@ -1,9 +1,8 @@
 """What a reanalysis finds: every model of a plan, fitted and compared."""
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +16,7 @@ from reanalysis.dataset import Dataset
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
+from reanalysis.further import Further, make_further
 from reanalysis.plan import ENGINES, Plan, PlannedModel
 from reanalysis.priors import Prior
 from reanalysis.progress import Steps
@@ -24,23 +24,13 @@ from reanalysis.results import EngineError, Estimate, FrequentistFit, Posterior
 from reanalysis.sampler_settings import SamplerSettings
 from reanalysis.spec import Claim, ModelSpec, Reanalysis
 from reanalysis.threads import one_blas_thread
+from reanalysis.versions import versions
 
 if TYPE_CHECKING:
     from reanalysis.exact.average import ModelAverage
 
 __all__ = ["Analysis", "Keep", "ModelResult", "Options", "fit_all"]
 
-PACKAGES = (
-    "reanalysis",
-    "pymc",
-    "nutpie",
-    "arviz",
-    "numpy",
-    "scipy",
-    "pandas",
-    "xarray",
-    "matplotlib",
-)
 Keep = Callable[[str, Mapping[str, object], Callable[[], Posterior], Design], Posterior]
 QUICK = {"tune": 500, "draws": 1000}
 
@@ -109,6 +99,8 @@ class Analysis:
         What the source's numbers contradict.
     average : ModelAverage or None
         The model set over effect, heterogeneity and bias, where the spec asks for it.
+    further : Further
+        Ladder, multiverse and calibration, where the spec asks for them.
     versions : mapping of str to str
         Versions of Python and of the packages that computed the numbers.
     """
@@ -121,6 +113,7 @@ class Analysis:
     claims: tuple[Entry, ...] = ()
     audit: tuple[Finding, ...] = ()
     average: "ModelAverage | None" = None
+    further: Further = field(default_factory=Further)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -155,6 +148,8 @@ class Options:
     keep : callable or None
         Called with a model's name, everything that determines its draws, a function that fits
         it, and its design; returns the fit, possibly one that was saved before.
+    store : pathlib.Path or None
+        Folder that keeps the fits of multiverse and calibration as they come.
     """
 
     engines: tuple[str, ...]
@@ -162,6 +157,7 @@ class Options:
     quick: bool = False
     steps: Steps = field(default_factory=lambda: Steps(None))
     keep: Keep | None = None
+    store: Path | None = None
 
 
 def fit_all(plan: Plan, options: Options) -> Analysis:
@@ -204,7 +200,10 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
         claims=ledger(plan.asked.claims, results, bias_bayes_factor=_bias(average)),
         average=average,
         audit=findings,
-        versions=_versions(),
+        further=make_further(
+            plan, options.engines, options.seed, options.steps, store=options.store
+        ),
+        versions=versions(),
     )
 
 
@@ -326,7 +325,7 @@ def _fit_nuts(
             "priors": priors,
             "settings": settings,
             "seed": options.seed,
-            "versions": _versions(),
+            "versions": versions(),
         },
         compute,
         design,
@@ -357,7 +356,3 @@ def _published(claims: Sequence[Claim], model: str, measure: str) -> dict[str, E
             p=float(p) if p is not None else None,
         )
     return published
-
-
-def _versions() -> Mapping[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

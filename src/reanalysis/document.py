@@ -82,6 +82,7 @@ def to_document(analysis: Analysis) -> Json:
         "small_study": _small_study(analysis),
         **_moderators(analysis),
         **({"average": _average(analysis.spec, analysis.average)} if analysis.average else {}),
+        **analysis.further.document(),
     }
 
 

@@ -107,6 +107,26 @@ class OutputFolder:
             self.path / "fits", name, inputs, compute, design, force=force, tell=self._tell
         )
 
+    def store(self, *, force: bool) -> Path:
+        """Return the folder for the fits of multiverse and calibration.
+
+        Parameters
+        ----------
+        force : bool
+            Whether to forget those of a former run.
+
+        Returns
+        -------
+        pathlib.Path
+            ``fits/``; it is there.
+        """
+        fits = self.path / "fits"
+        fits.mkdir(exist_ok=True)
+        if force:
+            for lines in fits.glob("*.jsonl"):
+                lines.unlink()
+        return fits
+
     def write(self, analysis: Analysis) -> None:
         """Write report, results, estimates, inputs and the record of the run.
 

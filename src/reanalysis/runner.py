@@ -80,7 +80,7 @@ def run(
 
     with OutputFolder(Path(out), tell=steps.note) as folder:
         keep = partial(folder.fit, force=force)
-        analysis = fit_all(planned, replace(options, keep=keep))
+        analysis = fit_all(planned, replace(options, keep=keep, store=folder.store(force=force)))
         steps.start("report", str(out))
         folder.write(analysis)
     return analysis

@@ -33,6 +33,7 @@ from reanalysis.spec_values import (
 
 __all__ = [
     "Axis",
+    "CalibrationPlan",
     "Claim",
     "DataSource",
     "ModelSpec",
@@ -237,6 +238,19 @@ class Average:
     mechanisms: Annotated[tuple[Literal["joint", "replace", "study"], ...], LIST] = ("joint",)
 
 
+@dataclass(frozen=True, config=CONFIG)
+class CalibrationPlan:
+    """How many data sets are simulated at the design of the headline model.
+
+    Attributes
+    ----------
+    replicates : int
+        Data sets with parameters from the priors.
+    """
+
+    replicates: Annotated[Count, Field(ge=20, le=1_000_000)] = 1000
+
+
 def _settings(value: object) -> Mapping[str, Any]:
     """Check settings of a model that are to replace others, each by the model's own rules."""
     if not isinstance(value, Mapping):
@@ -391,6 +405,8 @@ class Reanalysis:
         Region of practical equivalence.
     average : Average or None
         Model averaging over effect, heterogeneity and bias.
+    calibration : CalibrationPlan or None
+        Simulated data sets that show how often the intervals hold the truth.
     sampler : Sampler
         NUTS settings.
     source : Source
@@ -413,6 +429,7 @@ class Reanalysis:
     seed: int = 2021
     rope: Rope | None = None
     average: Average | None = None
+    calibration: CalibrationPlan | None = None
     sampler: Sampler = field(default_factory=Sampler)
     source: Source = field(default_factory=Source)
     limits: tuple[str, ...] = ()
@@ -438,6 +455,7 @@ class _File:
     ladder: Annotated[tuple[Rung, ...], LIST] = ()
     rope: Rope | None = None
     average: Average | None = None
+    calibration: CalibrationPlan | None = None
     sampler: Sampler = field(default_factory=Sampler)
     source: Source = field(default_factory=Source)
     limits: Annotated[tuple[str, ...], LIST] = ()
@@ -456,6 +474,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "ladder": Rung,
         "rope": Rope,
         "average": Average,
+        "calibration": CalibrationPlan,
         "sampler": Sampler,
         "source": Source,
     }.items()
@@ -567,6 +586,7 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         seed=file.seed,
         rope=file.rope,
         average=file.average,
+        calibration=file.calibration,
         sampler=file.sampler,
         source=file.source,
         limits=file.limits,

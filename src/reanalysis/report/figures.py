@@ -15,7 +15,7 @@ from reanalysis.plots.style import to_svg
 from reanalysis.report.answer import usable
 from reanalysis.wording import plain
 
-__all__ = ["FIGURES", "FigureSpec", "Image", "make_image"]
+__all__ = ["FIGURES", "FigureSpec", "Image", "make_image", "to_image"]
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,40 @@ def make_image(name: str, document: Mapping[str, Any], chosen: Selected) -> Imag
     figure = FIGURES[name]
     if not figure.applies(document, chosen):
         return None
-    svg = to_svg(figure.plot(document, chosen.name))
+    return to_image(
+        name,
+        figure.plot(document, chosen.name),
+        figure.describe(document, chosen.name),
+        figure.caption,
+    )
+
+
+def to_image(name: str, figure: Figure, alt: str, caption: str) -> Image:
+    """Return any figure as an image for the page.
+
+    Parameters
+    ----------
+    name : str
+        Its name, unique on the page.
+    figure : matplotlib.figure.Figure
+        The figure.
+    alt : str
+        Its text alternative, with the numbers.
+    caption : str
+        How to read it.
+
+    Returns
+    -------
+    Image
+        The same bytes for the same figure.
+    """
+    svg = to_svg(figure)
     width, height = re.findall(r'(?:width|height)="([0-9.]+)pt"', svg)[:2]
     encoded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
     return Image(
         name,
         f"data:image/svg+xml;base64,{encoded}",
-        plain(figure.describe(document, chosen.name)),
-        figure.caption,
+        plain(alt),
+        caption,
         *(round(float(points) * 96 / 72) for points in (width, height)),
     )

@@ -22,16 +22,12 @@ from reanalysis.report import (
 from reanalysis.report.answer import make_answer, make_status, usable
 from reanalysis.report.downloads import make_downloads
 from reanalysis.report.figures import make_image
-from reanalysis.report.tables import plain_number, record_tables
+from reanalysis.report.sections import make_sections
+from reanalysis.report.tables import plain_number
 from reanalysis.wording import plain, unbroken, with_symbols
 
 __all__ = ["make_page"]
 
-# Parts of the document that later steps fill; shown as tables as soon as they are there.
-FURTHER = {
-    "moderators": "Moderators",
-    "multiverse": "Multiverse",
-}
 # What a document may lack, so that the template need not ask for each.
 OPTIONAL: Mapping[str, Any] = {
     "source": {"citation": "", "doi": ""},
@@ -97,11 +93,8 @@ def make_page(document: Mapping[str, Any]) -> str:
         weights_image=make_image("weights", document, models[0]),
         identification=selection.identification(models),
         average=averaging.average_tables(document, chosen),
-        further=[
-            (key, title, tables)
-            for key, title in FURTHER.items()
-            if (tables := record_tables(title, document.get(key)))
-        ],
+        sections=make_sections(document, chosen),
+        skipped_parts=document.get("skipped", {}),
         notes=_notes(document, models[0]),
         source_table=model.source_table(document["data"]),
         downloads=make_downloads(document),

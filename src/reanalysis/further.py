@@ -1,0 +1,155 @@
+"""What a run adds to its models: ladder, multiverse and calibration, where the spec asks for them.
+
+Everything here is about the headline model, the first of the spec.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from reanalysis.ladder import Ladder, climb
+from reanalysis.plan import Plan
+from reanalysis.progress import Steps
+from reanalysis.results import EngineError
+from reanalysis.threads import one_blas_thread
+from reanalysis.versions import release_key
+
+if TYPE_CHECKING:
+    from reanalysis.calibration import Calibration
+    from reanalysis.multiverse import Multiverse
+
+__all__ = ["Further", "make_further"]
+
+
+@dataclass(frozen=True, eq=False)
+class Further:
+    """What stands beside the models of an analysis.
+
+    Attributes
+    ----------
+    ladder : Ladder or None
+        From the published number to ours, one change at a time.
+    multiverse : Multiverse or None
+        Every combination of the decisions that the spec names.
+    calibration : Calibration or None
+        Whether the intervals keep what they promise at this design.
+    skipped : mapping of str to str
+        Part to the reason why it is not there; parts that were not asked for are not named.
+    """
+
+    ladder: Ladder | None = None
+    multiverse: "Multiverse | None" = None
+    calibration: "Calibration | None" = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return every part by its name, for JSON, and under ``skipped`` why others are absent."""
+        parts = {
+            "ladder": self.ladder,
+            "multiverse": self.multiverse,
+            "calibration": self.calibration,
+        }
+        found = {name: _present(part.document()) for name, part in parts.items() if part}
+        return {**found, **({"skipped": dict(self.skipped)} if self.skipped else {})}
+
+
+def make_further(
+    plan: Plan, engines: Sequence[str], seed: int, steps: Steps, *, store: Path | None = None
+) -> Further:
+    """Compute what the spec asks for beside its models.
+
+    Parameters
+    ----------
+    plan : Plan
+        Spec, data and designs.
+    engines : sequence of str
+        Engines that were asked for; everything here needs the exact one.
+    seed : int
+        Seed of every random step.
+    steps : Steps
+        Told what is going on.
+    store : pathlib.Path, optional
+        Folder in which single fits are kept as they come, for a run that goes on where it was
+        stopped.
+
+    Returns
+    -------
+    Further
+        With reasons for what is not there.
+
+    Raises
+    ------
+    SpecError, DataError
+        If a decision or a rung does not fit the data.
+    """
+    asked = plan.asked
+    parts: Mapping[str, tuple[bool, Callable[[], Any]]] = {
+        "ladder": (bool(asked.ladder), lambda: _ladder(plan)),
+        "multiverse": (bool(asked.multiverse), lambda: _multiverse(plan, store)),
+        "calibration": (asked.calibration is not None, lambda: _calibration(plan, seed, store)),
+    }
+    found: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    for name, (wanted, compute) in parts.items():
+        if not wanted:
+            continue
+        if "exact" not in engines:
+            skipped[name] = "it needs the exact engine, which was not asked for"
+        elif next(iter(asked.models)) not in plan.models:
+            skipped[name] = "it is about the headline model, which was not asked for"
+        else:
+            steps.note(f"{name} of the headline model")
+            try:
+                with one_blas_thread():
+                    found[name] = compute()
+            except EngineError as error:
+                skipped[name] = str(error)
+    return Further(**found, skipped=MappingProxyType(skipped))
+
+
+def _ladder(plan: Plan) -> Ladder:
+    asked = plan.asked
+    return climb(plan.data, asked.models, asked.ladder, rope=asked.rope)
+
+
+def _multiverse(plan: Plan, store: Path | None) -> "Multiverse":
+    # Imported here, as below: most runs have none, and Dask takes its time.
+    from reanalysis.multiverse import run_multiverse
+
+    asked = plan.asked
+    return run_multiverse(
+        plan.data,
+        next(iter(asked.models.values())),
+        asked.multiverse,
+        rope=asked.rope,
+        store=store and store / f"universes-{release_key()}.jsonl",
+        scheduler="auto",
+    )
+
+
+def _calibration(plan: Plan, seed: int, store: Path | None) -> "Calibration":
+    from reanalysis.calibration import calibrate
+
+    assert plan.asked.calibration is not None
+    headline = next(iter(plan.models.values()))
+    return calibrate(
+        headline.design,
+        headline.spec,
+        replicates=plan.asked.calibration.replicates,
+        seed=seed,
+        store=store and store / f"replicates-{release_key()}.jsonl",
+        scheduler="auto",
+    )
+
+
+def _present(value: Any) -> Any:
+    """Drop what was not computed from every record."""
+    if isinstance(value, Mapping):
+        return {
+            key: _present(part)
+            for key, part in value.items()
+            if part is not None and part == part  # NaN differs from itself
+        }
+    return [_present(part) for part in value] if isinstance(value, (list, tuple)) else value
