@@ -21,9 +21,12 @@ __all__ = ["Tally", "Watcher", "read_lines", "spread"]
 
 Record = Mapping[str, Any]
 
-AT_ONCE = 100  # fits of one Dask task: its overhead is about a millisecond
-IN_PROCESS = 400  # fits that are done before a cluster has started
+TASK_SECONDS = 0.5  # of one Dask task: its overhead is milliseconds, and nobody waits long for news
+IN_PROCESS_SECONDS = 15.0  # what is done here sooner than by a cluster that has yet to start
 ERROR = "error"
+# Dask has workers give every freed array back to the system, and fetching the pages anew doubles
+# the time of a fit; so its own setting is replaced by the one about threads alone.
+WORKER_ENVIRONMENT = {f"{library}_NUM_THREADS": 1 for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def spread[Job](
     *,
     store: Path | None = None,
     scheduler: str = "here",
-    fits_per_job: int = 1,
+    seconds: float = 0.01,
     watcher: Watcher | None = None,
 ) -> dict[str, Record]:
     """Do every job once and return all results.
@@ -73,8 +76,9 @@ def spread[Job](
         ``here`` stays in this process; ``local`` starts a Dask cluster on this machine (a script
         that asks for it needs its ``if __name__ == "__main__"``, since the workers import it);
         ``auto`` chooses between the two; anything else is the address of a Dask scheduler.
-    fits_per_job : int
-        Fits in one job, to size the tasks.
+    seconds : float
+        About how long one job takes, to size the tasks and to choose between ``here`` and
+        ``local``.
     watcher : callable, optional
         Called with a `Tally` at the start and after each batch of results.
 
@@ -105,11 +109,11 @@ def spread[Job](
         watcher(Tally(len(results), len(jobs), failed, seconds, left))
 
     tell()
-    size = max(1, AT_ONCE // fits_per_job)
+    size = max(1, int(TASK_SECONDS / seconds))
     batches = [todo[i : i + size] for i in range(0, len(todo), size)]
     with ExitStack() as stack:
         file = stack.enter_context(_appending(store)) if store and todo else None
-        if todo and _remote(scheduler, len(todo) * fits_per_job):
+        if todo and _remote(scheduler, len(todo) * seconds):
             client = stack.enter_context(_client(scheduler))
             arriving = _on_cluster(client, task, jobs, batches)
         else:
@@ -161,9 +165,9 @@ def _appending(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def _remote(scheduler: str, fits: int) -> bool:
+def _remote(scheduler: str, seconds: float) -> bool:
     if scheduler == "auto":
-        return fits > IN_PROCESS and _cores() > 1
+        return seconds > IN_PROCESS_SECONDS and _cores() > 1
     return scheduler != "here"
 
 
@@ -175,19 +179,21 @@ def _cores() -> int:
 def _client(scheduler: str) -> Iterator["Client"]:
     """Connect to a scheduler, or start a cluster on this machine, one process per core."""
     # Imported here: half a second that small work does not need.
+    import dask
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
         address: str | LocalCluster = scheduler
         if scheduler in ("auto", "local"):
-            address = stack.enter_context(
-                LocalCluster(
-                    n_workers=max(2, _cores()),
-                    threads_per_worker=1,
-                    dashboard_address=":0",
-                    protocol="tcp://",
+            with dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
+                address = stack.enter_context(
+                    LocalCluster(
+                        n_workers=max(2, _cores()),
+                        threads_per_worker=1,
+                        dashboard_address=":0",
+                        protocol="tcp://",
+                    )
                 )
-            )
         yield stack.enter_context(Client(address))
 
 
@@ -197,28 +203,28 @@ def _on_cluster[Job](
     jobs: Mapping[str, Job],
     batches: Sequence[Sequence[str]],
 ) -> Iterator[dict[str, Record]]:
-    from distributed import as_completed, wait
+    from distributed import KilledWorker, as_completed
 
     waiting = {
         client.submit(_do, task, [jobs[key] for key in batch], pure=False): batch
         for batch in batches
     }
     again: list[str] = []
-    for future in as_completed(list(waiting), raise_errors=False):
+    for future in as_completed(list(waiting)):
         batch = waiting.pop(future)
-        if future.status == "finished":
+        try:
+            # Also a result that is there can be lost with its worker before it is fetched.
             yield dict(zip(batch, future.result(), strict=True))
-        else:
+        except KilledWorker:
             again += batch
         future.release()
     # A fit that kills its worker takes those along that wait behind it: one at a time, it is alone.
     for key in again:
         future = client.submit(_do, task, [jobs[key]], pure=False)
-        wait(future)
-        if future.status == "finished":
+        try:
             yield {key: future.result()[0]}
-        else:
-            yield {key: {ERROR: f"the worker failed: {future.exception()}"}}
+        except KilledWorker as error:
+            yield {key: {ERROR: f"the worker failed: {error}"}}
         future.release()
 
 

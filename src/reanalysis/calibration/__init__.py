@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 BATCH = 100
+SECONDS = 0.005  # of one data set, REML included
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +166,7 @@ def calibrate(
         jobs,
         store=store,
         scheduler=scheduler,
-        fits_per_job=BATCH,
+        seconds=SECONDS * BATCH,
         watcher=watcher,
     )
     records = [record for record in found.values() if "error" not in record]

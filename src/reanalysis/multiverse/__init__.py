@@ -17,7 +17,7 @@ import pandas as pd
 
 from reanalysis.dataset import Dataset
 from reanalysis.multiverse.decisions import RULE, conclude, map_decisions, map_options
-from reanalysis.multiverse.fitting import Fit, fit_key, fit_universe
+from reanalysis.multiverse.fitting import Fit, fit_key, fit_seconds, fit_universe
 from reanalysis.multiverse.universes import Universe, expand, pair, resolve_axes, vary
 from reanalysis.spec import Axis, ModelSpec, Rope, SpecError
 from reanalysis.spread import Watcher, spread
@@ -156,7 +156,14 @@ def run_multiverse(
             key = fit_key(job)
             jobs[key] = job
         keys.append(key)
-    found = spread(fit_universe, jobs, store=store, scheduler=scheduler, watcher=watcher)
+    found = spread(
+        fit_universe,
+        jobs,
+        store=store,
+        scheduler=scheduler,
+        seconds=float(np.mean([fit_seconds(job) for job in jobs.values()])),
+        watcher=watcher,
+    )
     rows = []
     for universe, key in zip(universes, keys, strict=True):
         record: Mapping[str, Any] = found[key] if key else {"error": universe.fault}

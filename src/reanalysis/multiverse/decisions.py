@@ -109,18 +109,23 @@ def map_decisions(universes: pd.DataFrame, axes: Mapping[str, Sequence[str]]) ->
     rows = []
     for axis, options in axes.items():
         others = [name for name in axes if name != axis]
-        grouped = fitted.groupby(others, sort=False) if others else [((), fitted)]
-        groups = [group for _, group in grouped if len(group) > 1]
-        changed = sum(group["conclusion"].nunique() > 1 for group in groups)
-        shifts = [group["estimate"].max() - group["estimate"].min() for group in groups]
+        ways = fitted.groupby(others or np.zeros(len(fitted)), sort=False, observed=True)
+        found = ways.agg(
+            size=("estimate", "size"),
+            conclusions=("conclusion", "nunique"),
+            lowest=("estimate", "min"),
+            highest=("estimate", "max"),
+        )
+        found = found[found["size"] > 1]
+        changed = int((found["conclusions"] > 1).sum())
         rows.append(
             {
                 "axis": axis,
                 "options": len(options),
-                "comparisons": len(groups),
+                "comparisons": len(found),
                 "changes_conclusion": changed,
-                "share": changed / len(groups) if groups else np.nan,
-                "largest_shift": float(max(shifts, default=np.nan)),
+                "share": changed / len(found) if len(found) else np.nan,
+                "largest_shift": float((found["highest"] - found["lowest"]).max()),
             }
         )
     table = pd.DataFrame(rows)
