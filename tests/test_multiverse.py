@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,15 @@ options = [
 """.replace("HALF", '{ family = "half_normal", sigma = 0.2 }'),
         name="x",
     ).multiverse
+
+
+def test_axes_that_are_kept_apart_are_not_crossed(
+    data: Dataset, model: ModelSpec, axes: tuple[Axis, ...]
+) -> None:
+    apart = (*axes[:3], replace(axes[3], apart_from=("data", "rho")))
+    chosen = [tuple(u.options.values()) for u in expand(data, model, apart)]
+    assert len(chosen) == 8 + 2  # other priors go with both levels only
+    assert {c[:2] for c in chosen if c[3] == "parts"} == {("main", "0")}
 
 
 def test_the_number_of_universes_is_the_product_of_the_options(

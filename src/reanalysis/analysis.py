@@ -150,6 +150,8 @@ class Options:
         it, and its design; returns the fit, possibly one that was saved before.
     store : pathlib.Path or None
         Folder that keeps the fits of multiverse and calibration as they come.
+    scheduler : str
+        Where these are done, as in `reanalysis.spread.spread`.
     """
 
     engines: tuple[str, ...]
@@ -158,6 +160,7 @@ class Options:
     steps: Steps = field(default_factory=lambda: Steps(None))
     keep: Keep | None = None
     store: Path | None = None
+    scheduler: str = "here"
 
 
 def fit_all(plan: Plan, options: Options) -> Analysis:
@@ -201,7 +204,12 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
         average=average,
         audit=findings,
         further=make_further(
-            plan, options.engines, options.seed, options.steps, store=options.store
+            plan,
+            options.engines,
+            options.seed,
+            options.steps,
+            store=options.store,
+            scheduler=options.scheduler,
         ),
         versions=versions(),
     )

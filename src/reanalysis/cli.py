@@ -166,6 +166,7 @@ def run(
             quick=quick,
             force=force,
             allow_outside=allow_outside,
+            scheduler="auto",
             progress=progress,
         )
     report = folder / "report.html"

@@ -56,7 +56,13 @@ class Further:
 
 
 def make_further(
-    plan: Plan, engines: Sequence[str], seed: int, steps: Steps, *, store: Path | None = None
+    plan: Plan,
+    engines: Sequence[str],
+    seed: int,
+    steps: Steps,
+    *,
+    store: Path | None = None,
+    scheduler: str = "here",
 ) -> Further:
     """Compute what the spec asks for beside its models.
 
@@ -73,6 +79,9 @@ def make_further(
     store : pathlib.Path, optional
         Folder in which single fits are kept as they come, for a run that goes on where it was
         stopped.
+    scheduler : str
+        Where many fits are done, as in `reanalysis.spread.spread`. A script whose work is not
+        under ``if __name__ == "__main__"`` must stay in its own process, ``here``.
 
     Returns
     -------
@@ -87,8 +96,11 @@ def make_further(
     asked = plan.asked
     parts: Mapping[str, tuple[bool, Callable[[], Any]]] = {
         "ladder": (bool(asked.ladder), lambda: _ladder(plan)),
-        "multiverse": (bool(asked.multiverse), lambda: _multiverse(plan, store)),
-        "calibration": (asked.calibration is not None, lambda: _calibration(plan, seed, store)),
+        "multiverse": (bool(asked.multiverse), lambda: _multiverse(plan, store, scheduler)),
+        "calibration": (
+            asked.calibration is not None,
+            lambda: _calibration(plan, seed, store, scheduler),
+        ),
     }
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
@@ -114,7 +126,7 @@ def _ladder(plan: Plan) -> Ladder:
     return climb(plan.data, asked.models, asked.ladder, rope=asked.rope)
 
 
-def _multiverse(plan: Plan, store: Path | None) -> "Multiverse":
+def _multiverse(plan: Plan, store: Path | None, scheduler: str) -> "Multiverse":
     # Imported here, as below: most runs have none, and Dask takes its time.
     from reanalysis.multiverse import run_multiverse
 
@@ -125,11 +137,11 @@ def _multiverse(plan: Plan, store: Path | None) -> "Multiverse":
         asked.multiverse,
         rope=asked.rope,
         store=store and store / f"universes-{release_key()}.jsonl",
-        scheduler="auto",
+        scheduler=scheduler,
     )
 
 
-def _calibration(plan: Plan, seed: int, store: Path | None) -> "Calibration":
+def _calibration(plan: Plan, seed: int, store: Path | None, scheduler: str) -> "Calibration":
     from reanalysis.calibration import calibrate
 
     assert plan.asked.calibration is not None
@@ -140,7 +152,7 @@ def _calibration(plan: Plan, seed: int, store: Path | None) -> "Calibration":
         replicates=plan.asked.calibration.replicates,
         seed=seed,
         store=store and store / f"replicates-{release_key()}.jsonl",
-        scheduler="auto",
+        scheduler=scheduler,
     )
 
 

@@ -23,6 +23,7 @@ def run(
     quick: bool = False,
     force: bool = False,
     allow_outside: bool = False,
+    scheduler: str = "here",
     progress: Progress | None = None,
 ) -> Analysis:
     """Reanalyse a published meta-analysis.
@@ -45,6 +46,10 @@ def run(
         Refit what a former run left in `out`.
     allow_outside : bool
         Whether a spec may name data outside its own project.
+    scheduler : str
+        Where the fits of a multiverse or a calibration are done: ``here``, in this process;
+        ``local``, a process per core (a script then needs its ``if __name__ == "__main__"``);
+        ``auto``, whichever is faster; or the address of a Dask scheduler.
     progress : callable, optional
         Called with a `reanalysis.progress.Stage` when a step starts and as draws come in.
 
@@ -70,6 +75,7 @@ def run(
         seed=planned.asked.seed if seed is None else seed,
         quick=quick,
         steps=steps,
+        scheduler=scheduler,
     )
     fits = sum(len(model.engines(options.engines)) for model in planned.models.values())
     steps.expect(fits + (out is not None))

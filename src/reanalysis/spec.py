@@ -316,12 +316,16 @@ class Axis:
         Ways of taking the decision.
     leave_out : str
         Instead of options: a column each of whose values is left out in turn.
+    apart_from : tuple of str
+        Axes that this one is not crossed with: where it takes another option than its first, they
+        take theirs.
     """
 
     name: Identifier
     title: str = ""
     options: Annotated[tuple[Option, ...], BeforeValidator(_options)] = ()
     leave_out: str = ""
+    apart_from: Annotated[tuple[str, ...], LIST] = ()
 
     def __post_init__(self) -> None:
         """Check that there is something to decide."""
@@ -634,6 +638,14 @@ def _cross_checks(where: str, file: _File) -> list[str]:
             f"{where}: [average]: 'model' is {file.average.model!r}, "
             f"which is not defined{suggest(file.average.model, tuple(names))}"
         )
+    axes = tuple(axis.name for axis in file.multiverse)
+    problems += [
+        f"{where}: [[multiverse]] {axis.name!r}: 'apart_from' names {other!r}, which is no other "
+        f"axis{suggest(other, tuple(name for name in axes if name != axis.name))}"
+        for axis in file.multiverse
+        for other in axis.apart_from
+        if other not in axes or other == axis.name
+    ]
     for position, rung in enumerate(file.ladder):
         start = f"{where}: [[ladder]] {rung.name!r}: "
         if rung.model and rung.model not in names:

@@ -154,7 +154,7 @@ def _plain(value: object) -> str:
 
 
 def expand(data: Dataset, model: ModelSpec, axes: Sequence[Axis]) -> list[Universe]:
-    """Return every combination of the options.
+    """Return every combination of the options, but for axes that are not crossed.
 
     Parameters
     ----------
@@ -183,6 +183,8 @@ def expand(data: Dataset, model: ModelSpec, axes: Sequence[Axis]) -> list[Univer
     designs: dict[str, Design] = {}
     universes = []
     for chosen in product(*(axis.options for axis in axes)):
+        if not _crossed(axes, chosen):
+            continue
         names = {axis.name: option.name for axis, option in zip(axes, chosen, strict=True)}
         varied = model
         for option in chosen:
@@ -194,6 +196,12 @@ def expand(data: Dataset, model: ModelSpec, axes: Sequence[Axis]) -> list[Univer
         else:
             universes.append(Universe(names, spec, design))
     return universes
+
+
+def _crossed(axes: Sequence[Axis], chosen: Sequence[Option]) -> bool:
+    """Return whether no axis has left its first option beside one that it is kept apart from."""
+    moved = {a.name for a, option in zip(axes, chosen, strict=True) if option != a.options[0]}
+    return not any(moved.intersection(axis.apart_from) for axis in axes if axis.name in moved)
 
 
 def pair(

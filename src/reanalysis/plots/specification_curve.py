@@ -52,10 +52,10 @@ def plot_specification_curve(
     top = ax.inset_axes((0.0, 1 - 2.2 / height, 1.0, 2.2 / height))
     x = np.arange(len(shown))
     headline = shown.index.to_numpy() == table.index[0]
-    for mask, colour, size in ((~headline, BLUE, 1.6), (headline, ORANGE, 5.0)):
+    for mask, colour, size in ((~headline, BLUE, 2.0), (headline, ORANGE, 5.0)):
         part = shown[mask]
-        top.vlines(x[mask], part["lower"], part["upper"], color=colour, lw=0.8, alpha=0.45)
-        top.plot(x[mask], part["estimate"], "o", color=colour, ms=size, ls="none")
+        _strokes(top, x[mask], part["lower"], part["upper"], color=colour, lw=0.8, alpha=0.45)
+        _strokes(top, x[mask], part["estimate"], part["estimate"], color=colour, lw=size)
     _vertical_axis(top, scale, (float(shown["lower"].min()), float(shown["upper"].max())))
     below = ax.inset_axes((0.0, 0.0, 1.0, 1 - 2.35 / height), sharex=top)
     _decisions(below, shown, axes, titles, headline)
@@ -132,10 +132,24 @@ def _decisions(
             ax.text(-0.01, y, shorten(option, 34), color=GREY, size=8, **style)
             ax.axhline(y, color=PALE, lw=0.4)
             for mask, colour in ((taken & ~headline, BLUE), (taken & headline, ORANGE)):
-                ax.plot(x[mask], np.full(mask.sum(), y), "|", color=colour, ms=6, ls="none")
+                _strokes(ax, x[mask], y - 0.3, y + 0.3, color=colour, lw=1.0)
             y += 1
     ax.set_ylim(y - 0.3, -0.7)
     ax.axis("off")
+
+
+def _strokes(ax: Axes, x: Any, lower: Any, upper: Any, *, lw: float, **style: Any) -> None:
+    """Draw vertical strokes, or round dots where both ends are equal, as one path.
+
+    One path with gaps is a tenth of the size of a path for each.
+    """
+    ends = np.full((len(x), 3, 2), np.nan)
+    ends[:, :2, 0] = np.asarray(x)[:, None]
+    ends[:, 0, 1], ends[:, 1, 1] = lower, upper
+    dots = np.array_equal(ends[:, 0, 1], ends[:, 1, 1])
+    ends[:, 1, 1] += 1e-9 * dots  # a path of no length at all is not drawn by every viewer
+    cap: Any = "round" if dots else "butt"
+    ax.plot(*ends.reshape(-1, 2).T, solid_capstyle=cap, lw=lw, **style)
 
 
 def _vertical_axis(ax: Axes, scale: Scale, limits: tuple[float, float]) -> None:
