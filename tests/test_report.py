@@ -1,6 +1,7 @@
 """The report: complete, escaped, traceable to the document, and silent where a check failed."""
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -85,7 +86,8 @@ class Page(HTMLParser):
 
     def file(self, name: str) -> str:
         href = next(a["href"] for a in self.all("a") if a.get("download") == name)
-        return base64.b64decode(href.split(",", 1)[1]).decode()
+        content = base64.b64decode(href.split(",", 1)[1])
+        return (gzip.decompress(content) if name.endswith(".gz") else content).decode()
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +261,7 @@ def test_a_changed_number_changes_everywhere(document):
         assert before not in new.words + new.labels
         assert (new.words + new.labels).count(after) >= shown
     assert old.labels.count(".56 [.44, .67]") >= 3  # two drawings and a text alternative
-    estimates = [json.loads(p.file("results.json")) for p in (old, new)]
+    estimates = [json.loads(p.file("results.json.gz")) for p in (old, new)]
     means = [e["models"]["three_level"]["exact"]["estimates"]["mu"]["mean"] for e in estimates]
     assert means == [math.atanh(0.5551), math.atanh(0.7774)]
     assert str(means[1]) in new.file("estimates.csv")
@@ -439,7 +441,7 @@ def test_a_document_without_the_optional_parts_is_rendered(document):
 
 
 def test_the_files_inside_the_page_are_those_of_the_run(page, fitted):
-    assert json.loads(page.file("results.json")) == json.loads(json.dumps(fitted))
+    assert json.loads(page.file("results.json.gz")) == json.loads(json.dumps(fitted))
     assert page.file("spec.toml") == SPEC.read_text(encoding="utf-8")
     lines = page.file("estimates.csv").splitlines()
     assert lines[0].startswith("model,engine,parameter,value")

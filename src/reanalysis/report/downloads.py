@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -61,14 +62,18 @@ def make_downloads(document: Mapping[str, Any]) -> tuple[Download, ...]:
         ("estimates.csv", "every estimate", "text/csv", csv_text(list(estimates.columns), rows)),
         ("spec.toml", "what was asked for", "text/plain", document.get("spec_text", "")),
         ("codebook.md", "what the columns mean", "text/plain", data.get("codebook", "")),
-        (
-            "results.json",
-            "all results, at full precision",
-            "application/json",
-            json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n",
-        ),
     ]
-    return tuple(_download(*file) for file in files if file[3])
+    results = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    # Compressed: the universes of a multiverse would be half of the page. No time stamp inside.
+    packed = gzip.compress(results.encode("utf-8", "replace"), mtime=0)
+    return (
+        *(
+            _download(name, about, f"{kind};charset=utf-8", content.encode("utf-8", "replace"))
+            for name, about, kind, content in files
+            if content
+        ),
+        _download("results.json.gz", "all results, at full precision", "application/gzip", packed),
+    )
 
 
 def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
@@ -97,7 +102,6 @@ def _safe(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
 
 
-def _download(name: str, about: str, kind: str, content: str) -> Download:
-    raw = content.encode("utf-8", "replace")
-    href = f"data:{kind};charset=utf-8;base64,{base64.b64encode(raw).decode('ascii')}"
-    return Download(name, about, href, f"{max(1, round(len(raw) / 1000))} kB")
+def _download(name: str, about: str, kind: str, content: bytes) -> Download:
+    href = f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Download(name, about, href, f"{max(1, round(len(content) / 1000))} kB")
