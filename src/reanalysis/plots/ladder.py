@@ -97,17 +97,17 @@ def describe_ladder(source: "Ladder | Mapping[str, Any]") -> str:
     Returns
     -------
     str
-        The estimate at each step.
+        Both ends, and the largest change.
     """
     document = _document(source)
     scale = readable_scale(document["measure"])
-    parts = [
-        f"{step['title']} {scale.printed(step['estimate'], 3)}"
-        if _has(step, "estimate")
-        else f"{step['title']} not fitted"
-        for step in document["steps"]
-    ]
-    return f"Estimate ({scale.symbol}) step by step: {'; '.join(parts)}."
+    fitted = [step for step in document["steps"] if _has(step, "estimate")]
+    most = max(fitted[1:], key=lambda step: abs(step["change"]))
+    return (
+        f"Estimate ({scale.symbol}) from {scale.printed(fitted[0]['estimate'], 3)} as printed to "
+        f"{scale.printed(fitted[-1]['estimate'], 3)} after {len(fitted) - 1} changes; the largest "
+        f"is {scale.printed(most['change'], 3)}: {shorten(most['title'], 60)}."
+    )
 
 
 def _document(source: "Ladder | Mapping[str, Any]") -> Mapping[str, Any]:
