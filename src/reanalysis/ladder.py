@@ -131,7 +131,7 @@ def climb(
         )
         rows.append(row)
         last = row
-    return Ladder(data.measure, pd.DataFrame(rows))
+    return Ladder(data.measure, pd.DataFrame(rows).astype({"k": "Int64", "m": "Int64"}))
 
 
 def _published(rung: Rung, measure: str, rope: Rope | None) -> dict[str, Any]:

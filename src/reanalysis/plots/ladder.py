@@ -43,7 +43,7 @@ def plot_ladder(source: "Ladder | Mapping[str, Any]", *, ax: Axes | None = None)
     steps = document["steps"]
     height = 0.6 + ROW * len(steps)
     figure, ax = canvas(ax, 7.2, height)
-    ax.set_position((0.42, 0.5 / height, 0.46, 1 - 0.55 / height))
+    ax.set_position((0.45, 0.5 / height, 0.44, 1 - 0.55 / height))
     values = [s[key] for s in steps for key in ("estimate", "lower", "upper") if _has(s, key)]
     low, high = min([0.0, *values]), max([0.0, *values])
     pad = 0.05 * (high - low or 1.0)

@@ -47,7 +47,7 @@ def plot_specification_curve(
     rows = [(axis, option) for axis, options in axes.items() for option in _rows(options)]
     height = 2.4 + 0.19 * (len(rows) + len(axes))
     figure, ax = canvas(ax, 7.2, height)
-    ax.set_position((0.24, 0.02, 0.74, 0.96))
+    ax.set_position((0.33, 0.02, 0.66, 0.96))
     ax.axis("off")
     top = ax.inset_axes((0.0, 1 - 2.2 / height, 1.0, 2.2 / height))
     x = np.arange(len(shown))
@@ -122,14 +122,14 @@ def _decisions(
     text = ax.get_yaxis_transform()
     style: dict[str, Any] = {"transform": text, "ha": "right", "va": "center", "parse_math": False}
     for axis, options in axes.items():
-        ax.text(-0.01, y, shorten(titles[axis], 34), color=INK, size=8, weight="bold", **style)
+        ax.text(-0.01, y, shorten(titles[axis], 40), color=INK, size=8, weight="bold", **style)
         y += 1
         rows = _rows(options)
         for option in rows:
             taken = (shown[axis] == option).to_numpy()
             if option not in options:
                 taken = (shown[axis] != rows[0]).to_numpy()
-            ax.text(-0.01, y, shorten(option, 34), color=GREY, size=8, **style)
+            ax.text(-0.01, y, shorten(option, 40), color=GREY, size=8, **style)
             ax.axhline(y, color=PALE, lw=0.4)
             for mask, colour in ((taken & ~headline, BLUE), (taken & headline, ORANGE)):
                 _strokes(ax, x[mask], y - 0.3, y + 0.3, color=colour, lw=1.0)
