@@ -2,12 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import special
 
-from reanalysis.calibration import calibrate, points, simulate, uniform_band, uniform_p
+from reanalysis.calibration import (
+    calibrate,
+    points,
+    simulate,
+    simulate_each,
+    uniform_band,
+    uniform_p,
+)
 from reanalysis.design import Design
 from reanalysis.exact import fit_exact, normal
 from reanalysis.exact.batch import fit_batch
@@ -248,3 +256,65 @@ def test_the_document_of_a_calibration_is_json_and_the_seed_fixes_it() -> None:
     other = calibrate(design, spec, replicates=30, frequentist=0, seed=9)
     assert other.below["mu"].iloc[0] != first.below["mu"].iloc[0]
     assert set(first.coverage["method"]) == {"Bayes, exact", "Wald z", "t(containment)", "CR2"}
+
+
+@pytest.mark.nuts
+def test_nuts_is_calibrated_through_one_compiled_model_and_a_broken_likelihood_is_caught() -> None:
+    design, spec = CASES["three levels"]
+    right = calibrate(design, spec, engine="nuts", replicates=20, frequentist=0)
+    assert set(right.uniformity["quantity"]) == {
+        "mu",
+        "tau_between",
+        "tau_within",
+        "log_likelihood",
+    }
+    assert right.below.notna().all().all()
+    assert right.uniformity["p_holm"].min() > 0.01
+    assert right.coverage["method"].tolist() == ["Bayes, NUTS"]
+    broken = replace(design, vi=np.sqrt(design.vi))  # a standard error where a variance belongs
+    wrong = calibrate(
+        design, spec, engine="nuts", replicates=20, frequentist=0, assumed=(broken, spec)
+    )
+    assert wrong.uniformity["p_holm"].min() < 0.001
+
+
+def test_a_selection_model_is_calibrated_where_reml_that_ignores_selection_is_not() -> None:
+    design = two_levels(15)
+    spec = ModelSpec(
+        name="m",
+        mechanism="joint",
+        steps=(0.025,),
+        priors={
+            "mu": Prior("normal", {"mu": 0.1, "sigma": 0.2}),
+            "tau": Prior("half_normal", {"sigma": 0.2}),
+        },
+    )
+    result = calibrate(design, spec, replicates=25)
+    assert set(result.below) == {"mu", "tau_between", "omega[2]", "log_likelihood"}
+    assert result.uniformity["p_holm"].min() > 0.01
+    # Strong selection, so that what passed lies far above the mean.
+    fixed = {"mu": 0.0, "tau_between": 0.1, "omega[2]": 0.02}
+    selected = calibrate(design, spec, replicates=20, fixed=fixed)
+    coverage = selected.coverage.set_index("method")["coverage"]
+    assert coverage["Bayes, exact"] > 0.8
+    assert coverage["Wald z"] < 0.3
+
+
+def test_simulated_effects_follow_pet_in_the_expected_direction() -> None:
+    design = replace(two_levels(), direction=-1)
+    spec = ModelSpec(name="m", mechanism="pet")
+    fixed = {"mu": 0.0, "tau_between": 0.0, "pet": 2.0}
+    rng = np.random.default_rng(8)
+    y = np.mean([d.yi for _, d in simulate_each(design, spec, 2000, rng, fixed=fixed)], axis=0)
+    np.testing.assert_allclose(y, -2 * np.sqrt(design.vi), atol=0.03)  # 4 standard errors
+
+
+def test_a_run_of_data_sets_fitted_one_by_one_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    design = two_levels(8)
+    spec = ModelSpec(name="m", mechanism="joint", steps=(0.025,))
+    store = tmp_path / "replicates.jsonl"
+    first = calibrate(design, spec, replicates=10, frequentist=2, store=store)
+    assert len(store.read_text().splitlines()) == 2
+    store.write_text("".join(store.read_text().splitlines(keepends=True)[:1]))
+    again = calibrate(design, spec, replicates=10, frequentist=2, store=store)
+    assert json.dumps(first.document()) == json.dumps(again.document())

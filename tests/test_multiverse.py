@@ -373,7 +373,8 @@ def test_the_command_calibrate_prints_the_coverage_of_each_interval(spec_file: P
     document = json.loads((out / "two.json").read_text())
     assert document["replicates"] == 60
     wrong = spec_file.with_name("wrong.toml")
-    wrong.write_text(SPEC.replace('name = "two"', 'name = "two"\nmechanism = "joint"'))
+    settings = 'name = "two"\nmechanism = "joint"\nsampling_correlation = 0.5'
+    wrong.write_text(SPEC.replace('name = "two"', settings))
     refused = CliRunner().invoke(main, ["calibrate", str(wrong), "--out", str(out)])
     assert refused.exit_code == 2
-    assert "joint" in refused.stderr
+    assert "need independent sampling errors" in refused.stderr

@@ -34,7 +34,7 @@ from reanalysis.sampler_settings import SamplerSettings
 from reanalysis.spec import ModelSpec
 from reanalysis.summaries import make_posterior
 
-__all__ = ["SamplerSettings", "fit_nuts"]
+__all__ = ["SamplerSettings", "Samples", "fit_nuts", "sample_parameters"]
 
 Vector = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -58,8 +58,16 @@ PROGRESS_EVERY = 100  # draws
 
 
 @dataclass(frozen=True, eq=False)
-class _Samples:
-    """Draws of the model's parameters, and the sampler's statistics, by chain and draw."""
+class Samples:
+    """Draws of the model's parameters, and the sampler's statistics.
+
+    Attributes
+    ----------
+    parameters : dict of str to numpy.ndarray
+        By name, each of shape (chains, draws) or (chains, draws, elements).
+    statistics : dict of str to numpy.ndarray
+        ``diverging``, ``energy``, ``n_steps``, ``tree_depth``; of shape (chains, draws).
+    """
 
     parameters: dict[str, Vector]
     statistics: dict[str, NDArray[np.generic]]
@@ -127,6 +135,37 @@ def fit_nuts(
     return _attempt(design, spec, priors, longer, seed, 2, progress)
 
 
+def sample_parameters(
+    design: Design,
+    spec: ModelSpec,
+    *,
+    settings: SamplerSettings,
+    seed: int,
+    priors: Mapping[str, Prior] | None = None,
+) -> Samples:
+    """Sample the parameters alone: no random effects, no predictions, no gate.
+
+    Parameters
+    ----------
+    design, spec, settings, seed, priors
+        As for `fit_nuts`.
+
+    Returns
+    -------
+    Samples
+        What `fit_nuts` starts from. Models of one structure share their compiled code, so that
+        many data sets take little more than their sampling.
+
+    Raises
+    ------
+    EngineError
+        If the data do not fit the mechanism, a prior does not fit, or sampling cannot start.
+    """
+    priors = resolve_priors(design, spec) if priors is None else priors
+    sample = _sample_nutpie if settings.sampler == "nutpie" else _sample_pymc
+    return sample(design, spec, priors, settings, seed, None)
+
+
 def _attempt(
     design: Design,
     spec: ModelSpec,
@@ -160,7 +199,7 @@ def _sample_nutpie(
     settings: SamplerSettings,
     seed: int,
     progress: Progress | None,
-) -> _Samples:
+) -> Samples:
     structure = model_structure(design, spec, priors)
     if structure not in _compiled:
         _compiled[structure] = compile_model(build_model(design, spec, priors), PARAMETERS)
@@ -195,7 +234,7 @@ def _sample_nutpie(
         name: value.reshape(shape + value.shape[1:])
         for name, value in zip(compiled.names, values, strict=True)
     }
-    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
+    return Samples(parameters, _statistics(trace["sample_stats"].dataset))
 
 
 def _run_nutpie(
@@ -231,7 +270,7 @@ def _sample_pymc(
     settings: SamplerSettings,
     seed: int,
     progress: Progress | None,
-) -> _Samples:
+) -> Samples:
     total = settings.chains * (settings.tune + settings.draws)
     done = 0
     strict = pytensor.config.change_flags(numba__fastmath=False)  # as in compile_model
@@ -269,7 +308,7 @@ def _sample_pymc(
     parameters = {
         name: posterior[name].to_numpy() for name in PARAMETERS if name in posterior.data_vars
     }
-    return _Samples(parameters, _statistics(trace["sample_stats"].dataset))
+    return Samples(parameters, _statistics(trace["sample_stats"].dataset))
 
 
 def _start(

@@ -16,6 +16,7 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from reanalysis.design import Design
 from reanalysis.results import Diagnostics, Estimate, Posterior
@@ -29,6 +30,7 @@ __all__ = [
     "loo",
     "make_estimates",
     "make_posterior",
+    "mixing",
     "power_scaling",
     "reported_draws",
     "save_draws",
@@ -212,10 +214,14 @@ def check_convergence(
     if len(wild):
         failures.append(f"{', '.join(wild)}: draws that are not finite, or that never move")
     # Negated comparisons: a NaN must fail.
-    if not rhat <= RHAT_MAX:
+    if np.isnan(rhat):
+        failures.append("R-hat cannot be computed")
+    elif not rhat <= RHAT_MAX:
         failures.append(f"R-hat {rhat:.3f} of {table['rhat'].idxmax()} is above {RHAT_MAX}")
     for kind, smallest in (("bulk", bulk), ("tail", tail)):
-        if not smallest >= ESS_MIN:
+        if np.isnan(smallest):
+            failures.append(f"{kind} ESS cannot be computed")
+        elif not smallest >= ESS_MIN:
             worst = table[f"ess_{kind}"].idxmin()
             failures.append(f"{kind} ESS {smallest:.0f} of {worst} is below {ESS_MIN:.0f}")
     if divergences:
@@ -232,6 +238,27 @@ def check_convergence(
         tuple(failures),
         table[["rhat", "ess_bulk", "ess_tail", "mcse"]],
         sampler,
+    )
+
+
+def mixing(draws: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
+    """Return the two statistics by which chains are judged, without the cost of a table.
+
+    Parameters
+    ----------
+    draws : mapping of str to numpy.ndarray of shape (chains, draws)
+        Scalar quantities; at least two chains.
+
+    Returns
+    -------
+    rhat : float
+        Largest rank-normalised split R-hat.
+    ess : float
+        Smallest bulk effective sample size.
+    """
+    return (
+        max(float(azs.rhat(values)) for values in draws.values()),
+        min(float(azs.ess(values)) for values in draws.values()),
     )
 
 

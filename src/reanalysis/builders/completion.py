@@ -16,7 +16,7 @@ from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["complete_draws"]
+__all__ = ["complete_draws", "sample_logliks"]
 
 Vector = NDArray[np.float64]
 
@@ -61,11 +61,7 @@ def complete_draws(
     rows = likelihood.rows(design, spec)
     free = free_parameters(design, spec, priors)
     shape = sampled["tau_between"].shape
-    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in sampled.items()}
-    if "mu" in flat:
-        flat["beta"] = flat["mu"][:, None]
-    if "omega" in flat:
-        flat["omega"] = full_weights(flat["omega"])
+    flat = _flat(sampled)
     if isinstance(rows, SelectionRows):
         check_nodes(rows, flat)
     u, w = likelihood.draw_effects(rows, flat, rng)
@@ -105,6 +101,39 @@ def complete_draws(
             "log_likelihood": {"yi": loglik},
         },
     )
+
+
+def sample_logliks(design: Design, spec: ModelSpec, sampled: Mapping[str, Vector]) -> Vector:
+    """Return each sample's log-likelihood for each draw, random effects integrated out.
+
+    Parameters
+    ----------
+    design : Design
+        The arrays of one model.
+    spec : ModelSpec
+        Mechanism and sampling correlation.
+    sampled : mapping of str to numpy.ndarray
+        Parameters by name, as for `complete_draws`.
+
+    Returns
+    -------
+    numpy.ndarray of shape (chains, draws, m)
+        Natural logs, with all constants.
+    """
+    likelihood = find_likelihood(spec)
+    rows = likelihood.rows(design, spec)
+    shape = sampled["tau_between"].shape
+    return likelihood.sample_loglik(rows, _flat(sampled)).reshape(*shape, -1)
+
+
+def _flat(sampled: Mapping[str, Vector]) -> dict[str, Vector]:
+    """Return parameters with chains and draws in one axis, and all coefficients and weights."""
+    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in sampled.items()}
+    if "mu" in flat:
+        flat["beta"] = flat["mu"][:, None]
+    if "omega" in flat:
+        flat["omega"] = full_weights(flat["omega"])
+    return flat
 
 
 def _coefficient_log_prior(

@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reanalysis.calibration.replicates import BAYES, METHODS, Replicates, fit_replicates
-from reanalysis.calibration.simulate import Simulation, simulate
+from reanalysis.calibration.replicates import (
+    BAYES,
+    METHODS,
+    Engine,
+    Replicates,
+    fit_replicates,
+)
+from reanalysis.calibration.simulate import Simulation, simulate, simulate_each
 from reanalysis.calibration.uniformity import points, uniform_band, uniform_p
 from reanalysis.design import Design
+from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 from reanalysis.spread import Watcher, spread
 
@@ -27,6 +34,7 @@ __all__ = [
     "BAYES",
     "METHODS",
     "Calibration",
+    "Engine",
     "Simulation",
     "calibrate",
     "points",
@@ -35,8 +43,8 @@ __all__ = [
     "uniform_p",
 ]
 
-BATCH = 100
-SECONDS = 0.005  # of one data set, REML included
+BATCH, BATCH_ALONE = 100, 5  # data sets that are fitted together, or one by one, in one job
+SECONDS, SECONDS_ALONE = 0.005, 0.5  # of one data set, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,8 @@ class Calibration:
     ----------
     model : str
         Name of the model.
+    engine, mechanism : str
+        What gave the posterior, and the model's selection mechanism.
     k, m : int
         Effects and samples of the design.
     replicates, seed : int
@@ -66,6 +76,8 @@ class Calibration:
     """
 
     model: str
+    engine: Engine
+    mechanism: str
     k: int
     m: int
     replicates: int
@@ -79,6 +91,8 @@ class Calibration:
         """Return everything but the single replicates, for JSON."""
         return {
             "model": self.model,
+            "engine": self.engine,
+            "mechanism": self.mechanism,
             "k": self.k,
             "m": self.m,
             "replicates": self.replicates,
@@ -100,6 +114,7 @@ def calibrate(
     design: Design,
     spec: ModelSpec,
     *,
+    engine: Engine = "exact",
     replicates: int = 1000,
     frequentist: int | None = None,
     seed: int = 2021,
@@ -116,7 +131,9 @@ def calibrate(
     design : Design
         The design; its `yi` is not used.
     spec : ModelSpec
-        The model; ``mechanism`` must be ``none``.
+        The model, with any mechanism.
+    engine : str
+        ``exact``, or ``nuts``: through one compiled model, about half a second for a data set.
     replicates : int
         Number of data sets.
     frequentist : int, optional
@@ -127,6 +144,7 @@ def calibrate(
         Parameters that are not drawn from their priors; for coverage at one truth.
     assumed : tuple of Design and ModelSpec, optional
         What the engines are told, if not what the data come from: to see what a wrong model does.
+        Under ``thin``, which loses rows, only the model may differ.
     store, scheduler, watcher
         As in `reanalysis.spread.spread`.
 
@@ -138,7 +156,7 @@ def calibrate(
     Raises
     ------
     EngineError
-        If the model has a selection mechanism.
+        If the model cannot be simulated, or hardly any data set could be fitted.
     ValueError
         If `fixed` names a parameter that the model does not have, or there are too few replicates.
     """
@@ -146,19 +164,22 @@ def calibrate(
         raise ValueError(f"replicates must be at least 2, not {replicates}")
     fixed = dict(fixed or {})
     told = assumed or (design, spec)
-    simulate(design, spec, 1, np.random.default_rng(seed), fixed=fixed)  # names faults at once
+    alone = engine == "nuts" or spec.mechanism != "none" or told[1].mechanism != "none"
+    batch = BATCH_ALONE if alone else BATCH
+    next(simulate_each(design, spec, 1, np.random.default_rng(seed), fixed=fixed))  # names faults
     with_reml = replicates if frequentist is None else min(frequentist, replicates)
     jobs = {}
-    for start in range(0, replicates, BATCH):
+    for start in range(0, replicates, batch):
         job = Replicates(
             design,
             spec,
             told,
-            min(BATCH, replicates - start),
-            max(0, min(BATCH, with_reml - start)),
+            min(batch, replicates - start),
+            max(0, min(batch, with_reml - start)),
             seed,
-            start // BATCH,
+            start // batch,
             fixed,
+            engine,
         )
         jobs[_key(job)] = job
     found = spread(
@@ -166,7 +187,7 @@ def calibrate(
         jobs,
         store=store,
         scheduler=scheduler,
-        seconds=SECONDS * BATCH,
+        seconds=batch * (SECONDS_ALONE if alone else SECONDS),
         watcher=watcher,
     )
     records = [record for record in found.values() if "error" not in record]
@@ -174,8 +195,12 @@ def calibrate(
         pd.concat([pd.DataFrame(r[part], dtype=float) for r in records], ignore_index=True)
         for part in ("truth", "below")
     )
+    if below.empty or below.count().min() < 2:
+        raise EngineError(f"the {engine} engine fitted fewer than 2 of {replicates} data sets")
     return Calibration(
         model=spec.name,
+        engine=engine,
+        mechanism=spec.mechanism,
         k=design.k,
         m=design.m,
         replicates=len(below),
@@ -259,9 +284,11 @@ def _key(job: Replicates) -> str:
     """Return a key that stands for the data and the fits of a batch."""
     digest = sha256()
     for design, spec in ((job.design, job.spec), job.assumed):
-        for name in ("vi", "X", "cluster", "n_averaged", "V"):
+        for name in ("vi", "X", "cluster", "n_averaged", "n_measured", "V"):
             array = getattr(design, name)
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        digest.update(repr((design.levels, design.coefficients, spec)).encode())
-    digest.update(repr((job.count, job.frequentist, job.seed, job.batch, job.fixed)).encode())
+        digest.update(repr((design.levels, design.direction, design.coefficients, spec)).encode())
+    digest.update(
+        repr((job.count, job.frequentist, job.seed, job.batch, job.fixed, job.engine)).encode()
+    )
     return digest.hexdigest()[:24]

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reanalysis.calibration.simulate import simulate
-from reanalysis.design import Design
+from reanalysis.calibration.simulate import simulate, simulate_each
+from reanalysis.design import Design, resolve_priors
 from reanalysis.exact.batch import BatchFit, fit_batch
+from reanalysis.exact.selection_calibration import Located, locate_truth
 from reanalysis.frequentist import fit_reml
 from reanalysis.frequentist.robust import robust_fit
 from reanalysis.frequentist.wald import coefficient_tests
@@ -17,11 +17,14 @@ from reanalysis.frequentist.working import fitted_likelihood
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
-__all__ = ["BAYES", "METHODS", "Replicates", "fit_replicates"]
+__all__ = ["BAYES", "METHODS", "Engine", "Replicates", "fit_replicates"]
 
-Vector = NDArray[np.float64]
+Engine = Literal["exact", "nuts"]
+Ends = list[float | None]
+Intervals = dict[str, dict[str, list[Ends]]]  # by method and coefficient
 
-BAYES = "Bayes, exact"
+BAYES: Mapping[Engine, str] = {"exact": "Bayes, exact", "nuts": "Bayes, NUTS"}
+REML_MECHANISMS = ("none", "pet", "peese")
 METHODS = ("Wald z", "t(containment)", "Knapp-Hartung", "CR2")
 DRAWS = 199  # posterior draws for the rank of the log-likelihood
 
@@ -42,6 +45,8 @@ class Replicates:
         Seed of the run and number of this batch; together they fix the data.
     fixed : mapping of str to float
         Parameters that are not drawn from their priors.
+    engine : str
+        What gives the posterior.
     """
 
     design: Design
@@ -52,6 +57,7 @@ class Replicates:
     seed: int
     batch: int
     fixed: Mapping[str, float]
+    engine: Engine = "exact"
 
 
 def fit_replicates(job: Replicates) -> dict[str, Any]:
@@ -69,6 +75,11 @@ def fit_replicates(job: Replicates) -> dict[str, Any]:
         an interval that could not be computed is ``[None, None]``.
     """
     rng = np.random.default_rng(np.random.SeedSequence(job.seed, spawn_key=(job.batch,)))
+    at_once = job.engine == "exact" and job.spec.mechanism == job.assumed[1].mechanism == "none"
+    return _together(job, rng) if at_once else _one_by_one(job, rng)
+
+
+def _together(job: Replicates, rng: np.random.Generator) -> dict[str, Any]:
     simulated = simulate(job.design, job.spec, job.count, rng, fixed=job.fixed)
     design, spec = job.assumed
     truth = {str(name): column.to_numpy() for name, column in simulated.truth.items()}
@@ -81,10 +92,11 @@ def fit_replicates(job: Replicates) -> dict[str, Any]:
         draws=DRAWS,
         rng=rng,
     )
-    intervals = {BAYES: {name: _pairs(bayes, name) for name in design.coefficients}}
-    for i in range(min(job.frequentist, job.count)):
-        for method, name, ends in _frequentist(design, spec, simulated.Y[i]):
-            intervals.setdefault(method, {}).setdefault(name, []).append(ends)
+    intervals: Intervals = {
+        BAYES["exact"]: {name: _pairs(bayes, name) for name in design.coefficients}
+    }
+    for yi in simulated.Y[: job.frequentist]:
+        _add_frequentist(intervals, replace(design, yi=yi.copy()), spec)
     return {
         "truth": {name: column.tolist() for name, column in truth.items()},
         "below": {
@@ -95,30 +107,69 @@ def fit_replicates(job: Replicates) -> dict[str, Any]:
     }
 
 
-def _pairs(bayes: BatchFit, name: str) -> list[list[float | None]]:
+def _pairs(bayes: BatchFit, name: str) -> list[Ends]:
     ends = zip(bayes.lower[name].tolist(), bayes.upper[name].tolist(), strict=True)
     return [[None, None] if np.isnan(low) else [low, high] for low, high in ends]
 
 
-def _frequentist(
-    design: Design, spec: ModelSpec, y: Vector
-) -> list[tuple[str, str, list[float | None]]]:
-    """Return method, coefficient and interval of one data set."""
-    methods = [m for m in METHODS if m != "Knapp-Hartung" or design.k == design.m]
-    data = replace(design, yi=y.copy())
+def _one_by_one(job: Replicates, rng: np.random.Generator) -> dict[str, Any]:
+    design, spec = job.assumed
+    truths: list[dict[str, float]] = []
+    below: list[Mapping[str, float]] = []
+    intervals: Intervals = {}
+    data_sets = simulate_each(job.design, job.spec, job.count, rng, fixed=job.fixed)
+    for i, (truth, published) in enumerate(data_sets):
+        data = published if design is job.design else replace(design, yi=published.yi)
+        # The seed depends on the data set alone, not on what the fits of others drew.
+        seed = int(np.random.SeedSequence((job.seed, job.batch, i)).generate_state(1)[0])
+        truths.append(truth)
+        try:
+            found = _locate(job.engine, truth, data, spec, seed)
+        except EngineError:
+            found = Located({}, {})
+        below.append(found.below)
+        by_name = intervals.setdefault(BAYES[job.engine], {})
+        for name in data.coefficients:
+            by_name.setdefault(name, []).append(list(found.intervals.get(name, (None, None))))
+        if i < job.frequentist:
+            _add_frequentist(intervals, data, spec)
+    quantities = dict.fromkeys(name for row in below for name in row)
+    return {
+        "truth": {name: [truth[name] for truth in truths] for name in truths[0]},
+        "below": {name: [row.get(name) for row in below] for name in quantities},
+        "intervals": intervals,
+    }
+
+
+def _locate(
+    engine: Engine, truth: Mapping[str, float], data: Design, spec: ModelSpec, seed: int
+) -> Located:
+    if engine == "exact":
+        return locate_truth(truth, data, spec, resolve_priors(data, spec), seed=seed)
+    # Imported here: PyMC and nutpie take seconds, and the exact engine does not need them.
+    from reanalysis.calibration.sampled import locate_by_nuts
+
+    return locate_by_nuts(truth, data, spec, seed=seed)
+
+
+def _add_frequentist(intervals: Intervals, data: Design, spec: ModelSpec) -> None:
+    """Add what REML says of one data set; under selection it is REML that knows nothing of it."""
+    methods = [m for m in METHODS if m != "Knapp-Hartung" or data.k == data.m]
+    model = spec if spec.mechanism in REML_MECHANISMS else replace(spec, mechanism="none")
+    ends: dict[tuple[str, str], Ends] = {
+        (method, name): [None, None] for method in methods for name in data.coefficients
+    }
     try:
-        fit = fit_reml(data, spec, details=False)
-        work, likelihood, tau2 = fitted_likelihood(data, spec, fit)
-        rss = likelihood.at(tau2).rss
-        tests = coefficient_tests(work, fit.coef, fit.vcov, rss)
+        fit = fit_reml(data, model, details=False)
+        work, likelihood, tau2 = fitted_likelihood(data, model, fit)
+        tests = coefficient_tests(work, fit.coef, fit.vcov, likelihood.at(tau2).rss)
         robust = robust_fit(work, likelihood, tau2, "CR2").tests
     except EngineError:
-        return [(m, name, [None, None]) for m in methods for name in design.coefficients]
-    return [
-        (str(method), str(name), [float(lower), float(upper)])
-        for table in (tests, robust)
-        for method, name, lower, upper in zip(
-            *(table[column] for column in ("test", "parameter", "lower", "upper")), strict=True
-        )
-        if method in methods
-    ]
+        pass  # the intervals stay absent, and the table counts them as failed
+    else:
+        for table in (tests, robust):
+            for row in table.to_dict(orient="records"):
+                if (row["test"], row["parameter"]) in ends:
+                    ends[row["test"], row["parameter"]] = [float(row["lower"]), float(row["upper"])]
+    for (method, name), pair in ends.items():
+        intervals.setdefault(method, {}).setdefault(name, []).append(pair)

@@ -1,18 +1,23 @@
-"""Data sets from the two- and three-level normal model, at the user's own design."""
+"""Data sets from a model, at the user's own design.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The normal model gives many at once; a selection mechanism, PET and PEESE give one at a time, by the
+simulators of `reanalysis.selection`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.design import Design, resolve_priors
+from reanalysis.exact.selection_calibration import simulate_replicate
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["Simulation", "simulate", "simulate_each"]
 
 Vector = NDArray[np.float64]
 
@@ -95,6 +100,44 @@ def simulate(
         rho = np.full(replicates, float(spec.sampling_correlation))
     Y += _sampling_errors(design, rho[:, None], rng)
     return Simulation(pd.DataFrame(truth), Y)
+
+
+def simulate_each(
+    design: Design,
+    spec: ModelSpec,
+    replicates: int,
+    rng: np.random.Generator,
+    *,
+    fixed: Mapping[str, float] | None = None,
+) -> Iterator[tuple[dict[str, float], Design]]:
+    """Yield data sets of any model with the parameters they came from.
+
+    Parameters
+    ----------
+    design, spec, replicates, rng, fixed
+        As for `simulate`; any mechanism.
+
+    Yields
+    ------
+    truth : dict of str to float
+        Parameters by name.
+    published : Design
+        The data set; under ``thin`` without the effects that were not reported.
+
+    Raises
+    ------
+    EngineError, ValueError
+        As `simulate`.
+    """
+    if spec.mechanism == "none":
+        simulated = simulate(design, spec, replicates, rng, fixed=fixed)
+        for truth, yi in zip(simulated.truth.to_dict(orient="records"), simulated.Y, strict=True):
+            named = {str(name): float(value) for name, value in truth.items()}
+            yield named, replace(design, yi=yi.copy())
+        return
+    priors = resolve_priors(design, spec)
+    for _ in range(replicates):
+        yield simulate_replicate(design, spec, priors, rng, fixed=fixed)
 
 
 def _draw_parameters(
