@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help setup report test lint format bench browser-test clean
+.PHONY: help setup report test lint format bench browser-test docs notebook clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -43,6 +43,14 @@ bench: $(STAMP) ## measure speed and accuracy beside peers
 
 browser-test: $(STAMP) ## open the report in headless Chromium
 	@$(PYTHON) -m pytest -m browser
+
+docs: $(STAMP) ## build the documentation into docs/_build/
+	@if [ ! -e $(VENV)/.docs ]; then $(PIP) install --require-hashes -r requirements-docs.lock; touch $(VENV)/.docs; fi
+	@$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build
+	@echo "docs/_build/index.html"
+
+notebook: docs ## execute the notebook of the documentation
+	@$(VENV)/bin/jupyter-execute --inplace docs/posterior_analysis.ipynb
 
 clean: ## remove .venv, caches and built packages
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
