@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from reanalysis.plots.source import Selected
-from reanalysis.report import ladder, multiverse
+from reanalysis.report import ladder, moderators, multiverse
 
 __all__ = ["SECTIONS", "Section", "Shown", "make_sections"]
 
@@ -49,6 +49,13 @@ SECTIONS: Sequence[Section] = (
         "One change at a time",
         "claims",
         ladder.make_ladder,
+    ),
+    Section(
+        "moderators",
+        "Moderators",
+        "For whom and when the effect is larger",
+        "evidence",
+        moderators.make_moderators,
     ),
     Section(
         "multiverse",
