@@ -52,6 +52,7 @@ ROWS = [
         "ladder",
         "sensitivity",
     ],
+    ["robustness"],
     ["further"],
     ["analysis"],
     ["document"],

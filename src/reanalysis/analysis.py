@@ -194,17 +194,19 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
             with_small_study=_wants(planned, results),
         )
     average = _average(plan, options)
+    claims = ledger(plan.asked.claims, results, bias_bayes_factor=_bias(average))
     return Analysis(
         spec=plan.asked,
         data=plan.data,
         models=MappingProxyType(results),
         seed=options.seed,
         engines=options.engines,
-        claims=ledger(plan.asked.claims, results, bias_bayes_factor=_bias(average)),
+        claims=claims,
         average=average,
         audit=findings,
         further=make_further(
             plan,
+            claims,
             options.engines,
             options.seed,
             options.steps,

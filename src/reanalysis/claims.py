@@ -16,7 +16,7 @@ from reanalysis.design import Design
 from reanalysis.results import Estimate, FrequentistFit, Posterior
 from reanalysis.spec import Claim
 
-__all__ = ["RULES", "Entry", "ledger", "ledger_table"]
+__all__ = ["RULES", "Entry", "coefficient", "ledger", "ledger_table"]
 
 Verdict = Literal[
     "supported", "uncertain", "contradicted", "cannot be checked from the published data"
@@ -192,7 +192,7 @@ def _answer(claim: Claim, model: Fitted | None) -> Entry:
     posterior = model.exact or model.nuts
     if posterior is None:
         return Entry(claim, UNCHECKABLE, "No Bayesian fit of this model is there.", rule)
-    name = _coefficient(model.design, claim.parameter)
+    name = coefficient(model.design, claim.parameter)
     frequentist = model.reml.estimates.get(name) if model.reml else None
     base = Entry(
         claim,
@@ -210,8 +210,21 @@ def _answer(claim: Claim, model: Fitted | None) -> Entry:
     return _by_benchmark(base, model, posterior)
 
 
-def _coefficient(design: Design, parameter: str) -> str:
-    """Return the coefficient of a moderator that has only one; the parameter itself otherwise."""
+def coefficient(design: Design, parameter: str) -> str:
+    """Return the coefficient of a moderator that has only one; the parameter itself otherwise.
+
+    Parameters
+    ----------
+    design : Design
+        Arrays of the model.
+    parameter : str
+        As a claim names it: a parameter, a coefficient or a moderator.
+
+    Returns
+    -------
+    str
+        Its key among the Bayes factors.
+    """
     columns = design.factors.get(parameter, ())
     return design.coefficients[columns[0]] if len(columns) == 1 else parameter
 
@@ -244,7 +257,7 @@ def _p_value(reml: FrequentistFit | None, parameter: str) -> float | None:
 def _by_bayes_factor(base: Entry, model: Fitted) -> Entry:
     claim = base.claim
     factors = model.exact.bayes_factors if model.exact else {}
-    name = _coefficient(model.design, claim.parameter)
+    name = coefficient(model.design, claim.parameter)
     if name not in factors:
         reason = f"The exact engine gave no Bayes factor for '{claim.parameter}'."
         return replace(base, reason=reason)

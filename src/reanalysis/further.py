@@ -1,4 +1,4 @@
-"""What a run adds to its models: ladder, multiverse and calibration, where the spec asks for them.
+"""What a run adds to its models: sensitivity, and the parts that the spec asks for.
 
 Everything here is about the headline model, the first of the spec.
 """
@@ -9,10 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from reanalysis.claims import Entry
 from reanalysis.ladder import Ladder, climb
 from reanalysis.plan import Plan
 from reanalysis.progress import Steps
 from reanalysis.results import EngineError
+from reanalysis.robustness import Robustness, make_robustness
 from reanalysis.threads import one_blas_thread
 from reanalysis.versions import release_key
 
@@ -35,6 +37,8 @@ class Further:
         Every combination of the decisions that the spec names.
     calibration : Calibration or None
         Whether the intervals keep what they promise at this design.
+    sensitivity : Robustness or None
+        What the headline and the ledger rest on.
     skipped : mapping of str to str
         Part to the reason why it is not there; parts that were not asked for are not named.
     """
@@ -42,6 +46,7 @@ class Further:
     ladder: Ladder | None = None
     multiverse: "Multiverse | None" = None
     calibration: "Calibration | None" = None
+    sensitivity: Robustness | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -50,6 +55,7 @@ class Further:
             "ladder": self.ladder,
             "multiverse": self.multiverse,
             "calibration": self.calibration,
+            "sensitivity": self.sensitivity,
         }
         found = {name: _present(part.document()) for name, part in parts.items() if part}
         return {**found, **({"skipped": dict(self.skipped)} if self.skipped else {})}
@@ -57,6 +63,7 @@ class Further:
 
 def make_further(
     plan: Plan,
+    claims: Sequence[Entry],
     engines: Sequence[str],
     seed: int,
     steps: Steps,
@@ -70,6 +77,8 @@ def make_further(
     ----------
     plan : Plan
         Spec, data and designs.
+    claims : sequence of Entry
+        The ledger.
     engines : sequence of str
         Engines that were asked for; everything here needs the exact one.
     seed : int
@@ -109,7 +118,7 @@ def make_further(
             continue
         if "exact" not in engines:
             skipped[name] = "it needs the exact engine, which was not asked for"
-        elif len(plan.models) < len(asked.models):
+        elif name != "sensitivity" and len(plan.models) < len(asked.models):
             skipped[name] = "only some of the models were asked for; it comes with all of them"
         else:
             steps.note(f"{name} of the headline model")
@@ -119,6 +128,10 @@ def make_further(
             except EngineError as error:
                 skipped[name] = str(error)
     return Further(**found, skipped=MappingProxyType(skipped))
+
+
+def _sensitivity(plan: Plan, claims: Sequence[Entry]) -> Robustness:
+    return make_robustness(plan.data, plan.models, plan.asked.claims, claims)
 
 
 def _ladder(plan: Plan) -> Ladder:

@@ -17,9 +17,10 @@ from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Posterior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["leave_samples_out", "power_prior", "scale_curve", "scale_priors"]
+__all__ = ["leave_samples_out", "power_prior", "scale_curve", "scale_priors", "without_sample"]
 
 RAISED = (0.8, 1.25)
+MOST_SAMPLES = 300
 SCALES = tuple(np.geomspace(0.05, 2.0, 25).round(4).tolist())
 GROUPS = {
     "effect": ("mu", "beta"),
@@ -106,13 +107,17 @@ def leave_samples_out(data: Dataset, spec: ModelSpec) -> pd.DataFrame:
     likelihoods, so it needs no importance weights.
     """
     design, paired = pair(data, spec)
+    if design.m > MOST_SAMPLES:
+        raise EngineError(
+            f"{design.m:,} samples, each left out in turn, take too long; at most {MOST_SAMPLES}"
+        )
     name = design.coefficients[0]
     full = _fit(design, paired)
     mean, factor = full.estimates[name], _log_bayes_factor(design, paired, full)
     assert mean.sd is not None
     rows = []
     for j, sample in enumerate(design.cluster_names):
-        rest = _without(design, j)
+        rest = without_sample(design, j)
         # Should only one effect per sample be left, the priors still split the heterogeneity,
         # so that the model stays the same.
         posterior = _fit(rest, paired)
@@ -270,8 +275,21 @@ def _key(name: str) -> str:
     return "mu" if name == "beta[intercept]" else name
 
 
-def _without(design: Design, j: int) -> Design:
-    """Return a design without one sample; what its rows alone told stays in the model."""
+def without_sample(design: Design, j: int) -> Design:
+    """Return a design without one sample; what its rows alone told stays in the model.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    j : int
+        Code of the sample.
+
+    Returns
+    -------
+    Design
+        With one sample less, and the same parameters.
+    """
     keep = design.cluster != j
     names = tuple(name for i, name in enumerate(design.cluster_names) if i != j)
     cluster = design.cluster[keep]

@@ -18,7 +18,7 @@ from reanalysis.wording import (
     unbroken,
 )
 
-__all__ = ["bayes_factor_table", "claims_table", "verdict_rules"]
+__all__ = ["bayes_factor_table", "claims_table", "verdict_doubts", "verdict_rules"]
 
 
 def bayes_factor_table(chosen: Selected) -> Table | None:
@@ -83,6 +83,7 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
     if not claims:
         return None
     judged = any("verdict" in claim for claim in claims)
+    doubts = verdict_doubts(document)
     rows = []
     for claim in claims:
         chosen = models.get(claim["model"])
@@ -92,7 +93,10 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
             cells.append(
                 text("withheld", "the model failed a check")
                 if withheld
-                else text(claim.get("verdict", ""), claim.get("reason", ""))
+                else text(
+                    claim.get("verdict", ""),
+                    " ".join(filter(None, (claim.get("reason", ""), doubts.get(claim["id"])))),
+                )
             )
         numbers = (_printed(chosen, claim), _by_reml(chosen, claim), _by_bayes(chosen, claim))
         rows.append((*cells, *map(text, map(unbroken, numbers))))
@@ -100,6 +104,40 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
     heads += ["Printed", "REML here", "Bayesian here"]
     columns = tuple(Column(h, numeric=False) for h in heads)
     return Table("Printed, and recomputed here", columns, tuple(rows))
+
+
+def verdict_doubts(document: Mapping[str, Any]) -> dict[str, str]:
+    """Say on what the verdict of a claim hangs: single samples, or the width of a prior.
+
+    Parameters
+    ----------
+    document : mapping
+        The results document.
+
+    Returns
+    -------
+    dict of str to str
+        Claim to one or two sentences; claims whose verdict never changed are not in it.
+    """
+    found = document.get("sensitivity", {})
+    doubts: dict[str, list[str]] = {}
+    for row in found.get("verdicts", ()):
+        if row["changes"]:
+            doubts.setdefault(row["claim"], []).append(
+                f"Another verdict without any one of {row['changes']} of the {row['samples']} "
+                f"samples ({', '.join(plain(s) for s in row['without'][:8])}"
+                f"{', …' if row['changes'] > 8 else ''})."
+            )
+    for row in found.get("widths", ()):
+        other = [
+            f"{row[f'verdict_{word}']} with {phrase}"
+            for word, phrase in (("half", "half the prior width"), ("twice", "twice the width"))
+            if row[f"verdict_{word}"] != row["verdict"]
+        ]
+        if other:
+            sentence = "; ".join(other)
+            doubts.setdefault(row["claim"], []).append(f"{sentence[0].upper()}{sentence[1:]}.")
+    return {claim: " ".join(sentences) for claim, sentences in doubts.items()}
 
 
 def verdict_rules(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from reanalysis.plots.source import Selected
-from reanalysis.report import ladder, moderators, multiverse
+from reanalysis.report import calibration, ladder, moderators, multiverse, sensitivity
 
 __all__ = ["SECTIONS", "Section", "Shown", "make_sections"]
 
@@ -63,6 +63,20 @@ SECTIONS: Sequence[Section] = (
         "Which decisions change the conclusion",
         "evidence",
         multiverse.make_multiverse,
+    ),
+    Section(
+        "sensitivity",
+        "Sensitivity",
+        "Single samples and the strength of priors",
+        "evidence",
+        sensitivity.make_sensitivity,
+    ),
+    Section(
+        "calibration",
+        "Calibration",
+        "Whether the intervals keep what they promise at this design",
+        "checks",
+        calibration.make_calibration,
     ),
 )
 
