@@ -110,6 +110,7 @@ def make_further(
             asked.calibration is not None,
             lambda: _calibration(plan, seed, store, scheduler),
         ),
+        "sensitivity": (True, lambda: _sensitivity(plan, claims)),
     }
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}

@@ -125,8 +125,7 @@ def verdict_doubts(document: Mapping[str, Any]) -> dict[str, str]:
         if row["changes"]:
             doubts.setdefault(row["claim"], []).append(
                 f"Another verdict without any one of {row['changes']} of the {row['samples']} "
-                f"samples ({', '.join(plain(s) for s in row['without'][:8])}"
-                f"{', …' if row['changes'] > 8 else ''})."
+                "samples (see Sensitivity)."
             )
     for row in found.get("widths", ()):
         other = [
@@ -168,6 +167,8 @@ def _printed(chosen: Selected | None, claim: Mapping[str, Any]) -> str:
             df = f"({published[key + '_df']:.0f})" if f"{key}_df" in published else ""
             p = f", p {p_value(published[key + '_p'])}" if f"{key}_p" in published else ""
             parts.append(f"{symbol}{df} = {number(published[key], 2)}{p}")
+        elif f"{key}_p" in published:
+            parts.append(f"p {p_value(published[key + '_p'])}")
     if "i2" in published:
         parts.append(f"I² = {number(published['i2'], 1)} %")
     if "p" in published:
@@ -214,7 +215,8 @@ def _by_reml(chosen: Selected | None, claim: Mapping[str, Any]) -> str:
             f"I² = {number(reml['i2_total'], 1)} % (variance ratio), "
             f"{number(reml['i2_q'], 1)} % (from Q)"
         )
-    if "qm" in published and "qm" in reml:
+    if "qm_p" in published and "qm" in reml:
+        parts += _difference(chosen, name, ("reml",))
         parts.append(
             f"QM({reml['qm_df']:.0f}) = {number(reml['qm'], 2)}, p {p_value(reml['qm_p'])}"
         )
@@ -227,12 +229,31 @@ def _by_bayes(chosen: Selected | None, claim: Mapping[str, Any]) -> str:
     name = str(claim["parameter"])
     found = chosen.posterior[1]["estimates"].get(name)
     parts = [_with_interval(chosen, name, found)] if found else []
-    factor = chosen.posterior[1].get("log_bayes_factors", {}).get(name)
+    parts += _difference(chosen, name, ("exact", "nuts"))
+    factor = claim.get("log_bayes_factor")
     if factor is not None and "probability" not in claim:
-        parts.append(f"{odds(factor)} {'for' if factor > 0 else 'against'} a value other than zero")
+        side = "for" if factor > 0 else "against"
+        what = "a difference" if "difference" in claim["asserts"] else "a value other than zero"
+        parts.append(f"{odds(factor)} {side} {what}")
     if "probability" in claim:
         parts.append(f"probability of the claim {_probability(claim['probability'])}")
     return "; ".join(parts)
+
+
+def _difference(chosen: Selected, term: str, engines: tuple[str, ...]) -> list[str]:
+    """Return the difference that a moderator makes, where it makes only one."""
+    rows = [
+        row
+        for row in chosen.model.get("moderation", {}).get("contrasts", ())
+        if row["term"] == term and row["engine"] in engines and row["kind"] == "difference"
+    ]
+    if len({row["label"] for row in rows}) != 1:
+        return []
+    row, symbol = rows[0], chosen.scale.symbol
+    keys = ("r", "r_lower", "r_upper") if "r" in row else ("value", "lower", "upper")
+    value, lower, upper = (chosen.scale.printed(row[key], 3) for key in keys)
+    what = f"{symbol} differs by" if "r" in row else "difference"
+    return [f"{plain(row['label'])}: {what} {value} ({lower} to {upper})"]
 
 
 def _probability(p: float) -> str:

@@ -45,8 +45,8 @@ class Section:
 SECTIONS: Sequence[Section] = (
     Section(
         "ladder",
-        "From the published number to ours",
-        "One change at a time",
+        "Ladder",
+        "From the published number to ours, one change at a time",
         "claims",
         ladder.make_ladder,
     ),

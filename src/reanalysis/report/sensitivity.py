@@ -42,6 +42,17 @@ def make_sensitivity(
     scale = readable_scale(found["measure"])
     one = chosen[found["model"]]
     whole = one.estimate(one.focus)
+    labels = _labels(one)
+    found = {
+        **found,
+        "samples": [
+            {**row, "sample": labels.get(row["sample"], row["sample"])} for row in found["samples"]
+        ],
+        "verdicts": [
+            {**row, "without": [labels.get(s, s) for s in row["without"]]}
+            for row in found["verdicts"]
+        ],
+    }
     samples, curve = found["samples"], found["curve"]
     images = []
     if whole is not None and samples:
@@ -67,13 +78,25 @@ def make_sensitivity(
     return {"sentences": _sentences(found, scale), "images": images, "tables": tables}
 
 
+def _labels(one: Selected) -> dict[str, str]:
+    """Return words for each sample: its label in the forest plot, and its name if that differs."""
+    labels: dict[str, str] = {}
+    for row in one.model["effects"]:
+        labels.setdefault(row["sample"], row["label"])
+    twice = {label for label in labels.values() if list(labels.values()).count(label) > 1}
+    return {
+        sample: f"{label} ({sample})" if label in twice and label != sample else label
+        for sample, label in labels.items()
+    }
+
+
 def _sentences(found: Json, scale: Scale) -> list[str]:
     samples = found["samples"]
     estimates = [row["estimate"] for row in samples]
     most = max(samples, key=lambda row: abs(row["shift"]))
     sentences = [
         f"Whichever single sample is left out, the average stays between "
-        f"{scale.value(min(estimates), 2)} and {scale.value(max(estimates), 2)}; sample "
+        f"{scale.value(min(estimates), 2)} and {scale.value(max(estimates), 2)}; "
         f"{plain(most['sample'])} moves it most, by {number(abs(most['shift']), 2)} posterior "
         "standard deviations."
     ]
