@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Download", "csv_text", "make_downloads"]
+__all__ = ["Download", "as_download", "csv_text", "make_downloads"]
 
 # A spreadsheet runs what such a cell says (CWE-1236).
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -68,12 +68,32 @@ def make_downloads(document: Mapping[str, Any]) -> tuple[Download, ...]:
     packed = gzip.compress(results.encode("utf-8", "replace"), mtime=0)
     return (
         *(
-            _download(name, about, f"{kind};charset=utf-8", content.encode("utf-8", "replace"))
+            as_download(name, about, kind, content)
             for name, about, kind, content in files
             if content
         ),
         _download("results.json.gz", "all results, at full precision", "application/gzip", packed),
     )
+
+
+def as_download(name: str, about: str, kind: str, content: str) -> Download:
+    """Return text as a file inside the page.
+
+    Parameters
+    ----------
+    name, about : str
+        File name, and what is in it.
+    kind : str
+        Media type.
+    content : str
+        The text.
+
+    Returns
+    -------
+    Download
+        UTF-8.
+    """
+    return _download(name, about, f"{kind};charset=utf-8", content.encode("utf-8", "replace"))
 
 
 def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

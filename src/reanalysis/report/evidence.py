@@ -124,8 +124,8 @@ def verdict_doubts(document: Mapping[str, Any]) -> dict[str, str]:
     for row in found.get("verdicts", ()):
         if row["changes"]:
             doubts.setdefault(row["claim"], []).append(
-                f"Another verdict without any one of {row['changes']} of the {row['samples']} "
-                "samples (see Sensitivity)."
+                f"Another verdict without {_which(row['changes'])} of the {row['samples']} samples "
+                "(see Sensitivity)."
             )
     for row in found.get("widths", ()):
         other = [
@@ -137,6 +137,10 @@ def verdict_doubts(document: Mapping[str, Any]) -> dict[str, str]:
             sentence = "; ".join(other)
             doubts.setdefault(row["claim"], []).append(f"{sentence[0].upper()}{sentence[1:]}.")
     return {claim: " ".join(sentences) for claim, sentences in doubts.items()}
+
+
+def _which(changes: int) -> str:
+    return "one" if changes == 1 else f"any one of {changes}"
 
 
 def verdict_rules(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

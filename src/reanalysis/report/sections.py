@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from reanalysis.plots.source import Selected
-from reanalysis.report import calibration, ladder, moderators, multiverse, sensitivity
+from reanalysis.report import (
+    calibration,
+    checklists,
+    ladder,
+    methods,
+    moderators,
+    multiverse,
+    sensitivity,
+)
 
 __all__ = ["SECTIONS", "Section", "Shown", "make_sections"]
 
@@ -77,6 +85,20 @@ SECTIONS: Sequence[Section] = (
         "Whether the intervals keep what they promise at this design",
         "checks",
         calibration.make_calibration,
+    ),
+    Section(
+        "methods",
+        "Methods text",
+        "Ready to paste, with references",
+        "close",
+        methods.make_methods,
+    ),
+    Section(
+        "checklists",
+        "Checklists",
+        "BARG, PRISMA 2020, MARS, ROBUST",
+        "close",
+        checklists.make_checklists,
     ),
 )
 
