@@ -55,6 +55,7 @@ ROWS = [
     ["robustness"],
     ["further"],
     ["analysis"],
+    ["source_study"],
     ["document"],
     # pictures and the report
     ["wording", "plots"],

@@ -23,6 +23,7 @@ from reanalysis.moderation import (
     plain_rows,
 )
 from reanalysis.results import Estimate, FrequentistFit, Posterior
+from reanalysis.source_study import source_study
 from reanalysis.spec import Reanalysis, Rope
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _data(data: Dataset) -> Json:
         "sources": list(where.sources),
         "codebook": where.codebook,
         "notes": list(data.notes),
+        **source_study(data),
         "columns": [str(c) for c in data.table.columns],
         "rows": [[_cell(v) for v in row] for row in data.table.itertuples(index=False, name=None)],
     }

@@ -95,7 +95,7 @@ def methods_paragraph(
     parts = [
         f"We reanalysed {model['k']} effect sizes from {model['m']} samples "
         f"({plain(headline.scale.measure.name)}; table "
-        f"“{plain(data.get('table') or data['name'])}”) with a {kind}."
+        f"“{plain(model['spec']['table'] or data['name'])}”) with a {kind}."
     ]
     parts.append(_dependence(model, cite))
     priors = "; ".join(f"{parameter_name(p['parameter'])}: {p['prior']}" for p in model["priors"])

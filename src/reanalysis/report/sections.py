@@ -17,6 +17,7 @@ from reanalysis.report import (
     moderators,
     multiverse,
     sensitivity,
+    sources,
 )
 
 __all__ = ["SECTIONS", "Section", "Shown", "make_sections"]
@@ -85,6 +86,13 @@ SECTIONS: Sequence[Section] = (
         "Whether the intervals keep what they promise at this design",
         "checks",
         calibration.make_calibration,
+    ),
+    Section(
+        "sources",
+        "Search and appraisal",
+        "The source's own flow of studies, and the risk of bias as it judged it",
+        "close",
+        sources.make_sources,
     ),
     Section(
         "methods",
