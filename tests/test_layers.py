@@ -52,7 +52,7 @@ ROWS = [
         "ladder",
         "sensitivity",
     ],
-    ["robustness"],
+    ["robustness", "predictive"],
     ["further"],
     ["analysis"],
     ["source_study"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reanalysis.claims import Entry
 from reanalysis.ladder import Ladder, climb
 from reanalysis.plan import Plan
+from reanalysis.predictive import Predictive, check_predictions
 from reanalysis.progress import Steps
 from reanalysis.results import EngineError
 from reanalysis.robustness import Robustness, make_robustness
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from reanalysis.multiverse import Multiverse
 
 __all__ = ["Further", "make_further"]
+
+ALWAYS = ("sensitivity", "predictive")  # of whichever model comes first
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class Further:
         Whether the intervals keep what they promise at this design.
     sensitivity : Robustness or None
         What the headline and the ledger rest on.
+    predictive : Predictive or None
+        What the headline model expected before and after the data.
     skipped : mapping of str to str
         Part to the reason why it is not there; parts that were not asked for are not named.
     """
@@ -47,6 +52,7 @@ class Further:
     multiverse: "Multiverse | None" = None
     calibration: "Calibration | None" = None
     sensitivity: Robustness | None = None
+    predictive: Predictive | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -56,6 +62,7 @@ class Further:
             "multiverse": self.multiverse,
             "calibration": self.calibration,
             "sensitivity": self.sensitivity,
+            "predictive": self.predictive,
         }
         found = {name: _present(part.document()) for name, part in parts.items() if part}
         return {**found, **({"skipped": dict(self.skipped)} if self.skipped else {})}
@@ -111,6 +118,7 @@ def make_further(
             lambda: _calibration(plan, seed, store, scheduler),
         ),
         "sensitivity": (True, lambda: _sensitivity(plan, claims)),
+        "predictive": (True, lambda: _predictive(plan, seed)),
     }
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
@@ -119,7 +127,7 @@ def make_further(
             continue
         if "exact" not in engines:
             skipped[name] = "it needs the exact engine, which was not asked for"
-        elif name != "sensitivity" and len(plan.models) < len(asked.models):
+        elif name not in ALWAYS and len(plan.models) < len(asked.models):
             skipped[name] = "only some of the models were asked for; it comes with all of them"
         else:
             steps.note(f"{name} of the headline model")
@@ -133,6 +141,11 @@ def make_further(
 
 def _sensitivity(plan: Plan, claims: Sequence[Entry]) -> Robustness:
     return make_robustness(plan.data, plan.models, plan.asked.claims, claims)
+
+
+def _predictive(plan: Plan, seed: int) -> Predictive:
+    headline = next(iter(plan.models.values()))
+    return check_predictions(headline.design, headline.spec, seed=seed)
 
 
 def _ladder(plan: Plan) -> Ladder:

@@ -23,7 +23,7 @@ from reanalysis.calibration.replicates import (
     Replicates,
     fit_replicates,
 )
-from reanalysis.calibration.simulate import Simulation, simulate, simulate_each
+from reanalysis.calibration.simulate import Simulation, simulate, simulate_each, simulate_given
 from reanalysis.calibration.uniformity import points, uniform_band, uniform_p
 from reanalysis.design import Design
 from reanalysis.results import EngineError
@@ -39,6 +39,7 @@ __all__ = [
     "calibrate",
     "points",
     "simulate",
+    "simulate_given",
     "uniform_band",
     "uniform_p",
 ]

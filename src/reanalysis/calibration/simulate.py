@@ -17,7 +17,7 @@ from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
-__all__ = ["Simulation", "simulate", "simulate_each"]
+__all__ = ["Simulation", "simulate", "simulate_each", "simulate_given"]
 
 Vector = NDArray[np.float64]
 
@@ -85,6 +85,32 @@ def simulate(
         raise ValueError(f"no parameter '{unknown[0]}'; the model has {', '.join(truth)}")
     for name, value in (fixed or {}).items():
         truth[name] = np.full(replicates, float(value))
+    return Simulation(pd.DataFrame(truth), simulate_given(design, spec, truth, rng))
+
+
+def simulate_given(
+    design: Design, spec: ModelSpec, truth: Mapping[str, Vector], rng: np.random.Generator
+) -> Vector:
+    """Draw data sets from the normal model with given parameters.
+
+    Parameters
+    ----------
+    design : Design
+        Which effects there are, with which precision.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+    truth : mapping of str to numpy.ndarray of shape (r,)
+        Coefficients, ``tau_between``, with three levels ``tau_within``, and
+        ``sampling_correlation`` where that has a prior.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    numpy.ndarray of shape (r, k)
+        Estimates on the analysis scale, one data set per row.
+    """
+    replicates = len(truth["tau_between"])
     beta = np.column_stack([truth[name] for name in design.coefficients])
     Y = beta @ design.X.T
     Y += (
@@ -99,7 +125,7 @@ def simulate(
         assert not isinstance(spec.sampling_correlation, Prior)
         rho = np.full(replicates, float(spec.sampling_correlation))
     Y += _sampling_errors(design, rho[:, None], rng)
-    return Simulation(pd.DataFrame(truth), Y)
+    return Y
 
 
 def simulate_each(

@@ -16,6 +16,7 @@ from reanalysis.report import (
     methods,
     moderators,
     multiverse,
+    predictive,
     sensitivity,
     sources,
 )
@@ -79,6 +80,13 @@ SECTIONS: Sequence[Section] = (
         "Single samples and the strength of priors",
         "evidence",
         sensitivity.make_sensitivity,
+    ),
+    Section(
+        "predictive",
+        "Predictive checks",
+        "Whether the model could have made these data",
+        "checks",
+        predictive.make_predictive,
     ),
     Section(
         "calibration",
