@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reanalysis.claims import Entry
 from reanalysis.ladder import Ladder, climb
-from reanalysis.plan import Plan
+from reanalysis.plan import Plan, PlannedModel
 from reanalysis.predictive import Predictive, check_predictions
 from reanalysis.progress import Steps
 from reanalysis.results import EngineError
@@ -21,11 +21,13 @@ from reanalysis.versions import release_key
 
 if TYPE_CHECKING:
     from reanalysis.calibration import Calibration
+    from reanalysis.exact.selection_sensitivity import AssumedWeights
     from reanalysis.multiverse import Multiverse
 
 __all__ = ["Further", "make_further"]
 
-ALWAYS = ("sensitivity", "predictive")  # of whichever model comes first
+WEIGHTED = ("joint", "replace", "study", "thin")
+ALWAYS = ("sensitivity", "predictive", "assumed_weights")  # of whichever models there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ class Further:
         What the headline and the ledger rest on.
     predictive : Predictive or None
         What the headline model expected before and after the data.
+    assumed_weights : AssumedWeights or None
+        The mean of the first selection model for weights that are assumed.
     skipped : mapping of str to str
         Part to the reason why it is not there; parts that were not asked for are not named.
     """
@@ -53,6 +57,7 @@ class Further:
     calibration: "Calibration | None" = None
     sensitivity: Robustness | None = None
     predictive: Predictive | None = None
+    assumed_weights: "AssumedWeights | None" = None
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -63,6 +68,7 @@ class Further:
             "calibration": self.calibration,
             "sensitivity": self.sensitivity,
             "predictive": self.predictive,
+            "assumed_weights": self.assumed_weights,
         }
         found = {name: _present(part.document()) for name, part in parts.items() if part}
         return {**found, **({"skipped": dict(self.skipped)} if self.skipped else {})}
@@ -119,6 +125,7 @@ def make_further(
         ),
         "sensitivity": (True, lambda: _sensitivity(plan, claims)),
         "predictive": (True, lambda: _predictive(plan, seed)),
+        "assumed_weights": (bool(_selecting(plan)), lambda: _assumed_weights(plan)),
     }
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
@@ -146,6 +153,17 @@ def _sensitivity(plan: Plan, claims: Sequence[Entry]) -> Robustness:
 def _predictive(plan: Plan, seed: int) -> Predictive:
     headline = next(iter(plan.models.values()))
     return check_predictions(headline.design, headline.spec, seed=seed)
+
+
+def _selecting(plan: Plan) -> list[PlannedModel]:
+    return [m for m in plan.models.values() if m.spec.mechanism in WEIGHTED]
+
+
+def _assumed_weights(plan: Plan) -> "AssumedWeights":
+    from reanalysis.exact.selection_sensitivity import assess_sensitivity
+
+    first = _selecting(plan)[0]
+    return assess_sensitivity(first.design, first.spec, direction=first.design.direction)
 
 
 def _ladder(plan: Plan) -> Ladder:

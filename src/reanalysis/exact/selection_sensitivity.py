@@ -7,6 +7,7 @@ every strength, down to the worst case in which only significant effects are inf
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from reanalysis.results import EngineError, Estimate
 from reanalysis.selection import WeightPrior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["Sensitivity", "assess_sensitivity"]
+__all__ = ["AssumedWeights", "assess_sensitivity"]
 
 WORST = 1e-6  # a weight that leaves the other bins without information about the mean
 GRID = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, WORST)
@@ -27,13 +28,13 @@ LOG_WEIGHT_TOLERANCE = 0.01  # the tipping weight to one per cent
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivity:
+class AssumedWeights:
     """The mean against the assumed strength of selection.
 
     Attributes
     ----------
-    parameter : str
-        The coefficient.
+    model, mechanism, parameter : str
+        The model, its mechanism, and the coefficient.
     curve : pandas.DataFrame
         One row per assumed weight of every bin but the most significant: ``weight``, ``value``,
         ``sd``, ``median``, ``lower``, ``upper`` (central 95 %) and ``log_marginal_likelihood``
@@ -44,10 +45,23 @@ class Sensitivity:
         The same in words.
     """
 
+    model: str
+    mechanism: str
     parameter: str
     curve: pd.DataFrame
     tipping_weight: float | None
     sentence: str
+
+    def document(self) -> dict[str, Any]:
+        """Return everything, for JSON; without a tipping weight None stands for it."""
+        return {
+            "model": self.model,
+            "mechanism": self.mechanism,
+            "parameter": self.parameter,
+            "tipping_weight": self.tipping_weight,
+            "sentence": self.sentence,
+            "curve": self.curve.to_dict(orient="records"),
+        }
 
 
 def assess_sensitivity(
@@ -57,7 +71,7 @@ def assess_sensitivity(
     *,
     weights: Sequence[float] = GRID,
     direction: int = 1,
-) -> Sensitivity:
+) -> AssumedWeights:
     """Refit a selection model with weights held at assumed values.
 
     Parameters
@@ -75,7 +89,7 @@ def assess_sensitivity(
 
     Returns
     -------
-    Sensitivity
+    AssumedWeights
         Curve and tipping weight of the first coefficient.
 
     Raises
@@ -92,6 +106,7 @@ def assess_sensitivity(
         raise ValueError(f"weights must be two or more values in (0, 1], not {list(weights)}")
     priors = resolve_priors(design, spec) if priors is None else priors
     name = design.coefficients[0]
+    about = spec.name, spec.mechanism, name
 
     def fit(weight: float) -> tuple[Estimate, float]:
         values = np.r_[1.0, np.full(len(spec.steps), weight)]
@@ -118,16 +133,16 @@ def assess_sensitivity(
 
     ends = np.array([nearest_end(e) for e, _ in fits])
     if ends[0] <= 0:
-        return Sensitivity(
-            name,
+        return AssumedWeights(
+            *about,
             curve,
             ordered[0],
             f"The 95 % interval includes zero already with a weight of {ordered[0]:g}.",
         )
     crossed = np.flatnonzero(ends <= 0)
     if not crossed.size:
-        return Sensitivity(
-            name,
+        return AssumedWeights(
+            *about,
             curve,
             None,
             f"No weight down to {ordered[-1]:g} brings the 95 % interval to zero.",
@@ -140,8 +155,8 @@ def assess_sensitivity(
         xtol=LOG_WEIGHT_TOLERANCE,
     )
     tipping = float(np.exp(root))
-    return Sensitivity(
-        name,
+    return AssumedWeights(
+        *about,
         curve,
         tipping,
         f"The 95 % interval reaches zero once a result outside the most significant bin is "

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import ndtri
 
 from reanalysis.plots.source import select
-from reanalysis.plots.style import BLUE, GREY, INK, canvas, readable_axis, round_numbers
+from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, canvas, readable_axis, round_numbers
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
@@ -20,7 +21,7 @@ CAPTION = (
     "shows how far from zero an effect must lie to reach p < .10, .05 and .01 (two-sided); the "
     "dashed line is the average. Were small samples published only when significant, dots at the "
     "bottom would be missing from the white region in the middle. Few or similar samples cannot "
-    "show it."
+    "show it. Dotted orange: where the p-value passes a step of the selection models."
 )
 # |z| of two-sided p = .10, .05, .01
 CONTOURS = ((0.10, 1.644854, "#cfd6de"), (0.05, 1.959964, "#dfe4ea"), (0.01, 2.575829, "#eff2f5"))
@@ -68,6 +69,10 @@ def plot_funnel(
         ax.plot([0.03], [at], "s", color=colour, mec=GREY, mew=0.5, ms=7, transform=inside)
         key = f"p < .{p * 100:02.0f}"
         ax.text(0.055, at, key, color=INK, va="center", size=8.5, transform=inside)
+    for step in _steps(source):
+        edge = -float(ndtri(step)) * (1 if _positive(source) else -1)
+        if abs(edge) > 1e-9:
+            ax.plot(edge * se, se, color=ORANGE, lw=1.1, ls=(0, (1, 1.5)))
     ax.axvline(0.0, color=GREY, lw=0.8)
     found = chosen.estimate(chosen.focus)
     if found is not None:
@@ -81,6 +86,24 @@ def plot_funnel(
     ax.set_xlabel(chosen.scale.symbol, color=INK, size=10, parse_math=False)
     ax.set_ylabel("standard error", color=INK, size=10)
     return figure
+
+
+def _steps(source: "Analysis | Mapping[str, Any]") -> tuple[float, ...]:
+    """Return the one-sided p-values at which a selection model of the document has its steps."""
+    if not isinstance(source, Mapping):
+        return ()
+    return next(
+        (
+            tuple(model["spec"]["steps"])
+            for model in source["models"].values()
+            if model["spec"]["mechanism"] not in ("none", "pet", "peese")
+        ),
+        (),
+    )
+
+
+def _positive(source: "Analysis | Mapping[str, Any]") -> bool:
+    return isinstance(source, Mapping) and source["data"].get("direction") != "negative"
 
 
 def describe_funnel(source: "Analysis | Mapping[str, Any]", model: str | None = None) -> str:

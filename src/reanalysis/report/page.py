@@ -13,6 +13,7 @@ from reanalysis.plots.source import Selected, select
 from reanalysis.report import (
     audit,
     averaging,
+    bias_figures,
     comparison,
     evidence,
     frequentist,
@@ -91,6 +92,8 @@ def make_page(document: Mapping[str, Any]) -> str:
         mechanisms=selection.mechanisms_table(models),
         weights=selection.weights_table(models),
         weights_image=make_image("weights", document, models[0]),
+        bias_images=bias_figures.bias_figures(document, models),
+        tipping=bias_figures.tipping_sentence(document),
         identification=selection.identification(models),
         average=averaging.average_tables(document, chosen),
         sections=make_sections(document, chosen),
