@@ -88,7 +88,7 @@ def plot_corrected(
     scale = models[0].scale
     height = 0.6 + 0.28 * len(rows)
     figure, ax = canvas(ax, 7.4, height)
-    ax.set_position((0.44, 0.5 / height, 0.34, 1 - 0.55 / height))
+    ax.set_position((0.46, 0.5 / height, 0.34, 1 - 0.55 / height))
     ends = [0.0, *(end for row in rows for end in (row.lower, row.upper))]
     pad = 0.05 * (max(ends) - min(ends) or 1.0)
     readable_axis(ax, scale, (min(ends) - pad, max(ends) + pad), at_most=5)
@@ -106,7 +106,7 @@ def plot_corrected(
         colour = BLUE if row.bayesian else ORANGE
         ax.plot([row.lower, row.upper], [i, i], color=colour, lw=1.8)
         ax.plot([row.estimate], [i], "o" if row.bayesian else "D", color=colour, ms=5)
-        ax.text(-0.03, i, shorten(row.label, 52), ha="right", **style)
+        ax.text(-0.03, i, shorten(row.label, 44), ha="right", **style)
         ax.text(
             1.03,
             i,

@@ -21,7 +21,7 @@ CAPTION = (
     "shows how far from zero an effect must lie to reach p < .10, .05 and .01 (two-sided); the "
     "dashed line is the average. Were small samples published only when significant, dots at the "
     "bottom would be missing from the white region in the middle. Few or similar samples cannot "
-    "show it. Dotted orange: where the p-value passes a step of the selection models."
+    "show it. Dotted orange, if a model has selection: where the p-value passes one of its steps."
 )
 # |z| of two-sided p = .10, .05, .01
 CONTOURS = ((0.10, 1.644854, "#cfd6de"), (0.05, 1.959964, "#dfe4ea"), (0.01, 2.575829, "#eff2f5"))
