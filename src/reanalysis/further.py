@@ -138,6 +138,8 @@ def make_further(
             skipped[name] = "only some of the models were asked for; it comes with all of them"
         else:
             steps.note(f"{name} of the headline model")
+            if store is not None:
+                store.mkdir(exist_ok=True)
             try:
                 with one_blas_thread():
                     found[name] = compute()

@@ -118,10 +118,9 @@ class OutputFolder:
         Returns
         -------
         pathlib.Path
-            ``fits/``; it is there.
+            ``fits/``; made when the first fit is kept.
         """
         fits = self.path / "fits"
-        fits.mkdir(exist_ok=True)
         if force:
             for lines in fits.glob("*.jsonl"):
                 lines.unlink()
