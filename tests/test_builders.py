@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from pytensor.compile.mode import Mode
-from scipy import stats
+from scipy import integrate, special, stats
 
 from reanalysis.builders import (
     LIKELIHOODS,
@@ -19,6 +20,7 @@ from reanalysis.builders import (
     model_structure,
 )
 from reanalysis.builders.blocks import make_blocks
+from reanalysis.builders.conditionals import precision_nodes, student_mean_r
 from reanalysis.design import Design
 from reanalysis.priors import FAMILIES, Prior
 from reanalysis.results import EngineError
@@ -27,6 +29,7 @@ from reanalysis.spec import ModelSpec
 INTERPRETED = Mode(linker="py", optimizer=None)  # each graph is evaluated a few times only
 RTOL = 1e-9  # same quantity through a Cholesky factor and through sums by sample
 SIZES = (1, 3, 2, 1, 4, 2)
+CLUSTER = np.repeat(np.arange(len(SIZES)), SIZES)
 
 MU = Prior("normal", {"mu": 0.1, "sigma": 0.5})
 TAU = Prior("half_normal", {"sigma": 0.3})
@@ -297,6 +300,99 @@ def test_pymc_gives_a_prior_the_density_of_the_prior(family: str) -> None:
     logp = pm.logp(distribution.dist(**arguments), value).eval({value: x}, mode=INTERPRETED)
     # PyMC adds log 2 in single precision to two half distributions: a constant, so harmless.
     np.testing.assert_allclose(logp, prior.logpdf(x), rtol=1e-10, atol=5e-9)
+
+
+# ---------------------------------------------------------------- Student-t effects
+
+ROBUST = ModelSpec("m", effects="student_t")
+NU = Prior("gamma", {"alpha": 2.0, "beta": 0.1})
+
+
+def sample_density(design: Design, j: int, mean: float, V: np.ndarray, u: float) -> float:
+    rows = design.cluster == j
+    covariance = V[np.ix_(rows, rows)]
+    return float(
+        stats.multivariate_normal(np.full(rows.sum(), mean + u), covariance).pdf(design.yi[rows])
+    )
+
+
+@pytest.mark.parametrize("nu", [0.7, 4.0])
+def test_student_t_samples_have_the_likelihood_of_an_integral_over_their_deviation(
+    nu: float,
+) -> None:
+    design = make_design(n_averaged=averaged(), yi=make_design().yi + 2.0 * (CLUSTER == 1))
+    mu, between, within = 0.15, 0.2, 0.1
+    V = np.diag(design.vi + within**2 / design.n_averaged)
+    draws = {
+        "beta": np.array([[mu]]),
+        **{
+            name: np.array([value])
+            for name, value in {"tau_between": between, "tau_within": within, "nu": nu}.items()
+        },
+    }
+    found = LIKELIHOODS["none"].sample_loglik(make_blocks(design, ROBUST), draws)[0]
+    t = stats.t(nu, scale=between)
+    edges = np.r_[-np.inf, np.linspace(-1.0, 3.0, 9), np.inf]
+    for j in range(design.m):
+        expected = sum(
+            integrate.quad(
+                lambda u, j=j: t.pdf(u) * sample_density(design, j, mu, V, u),
+                *ends,
+                epsabs=1e-300,
+                epsrel=1e-10,
+            )[0]
+            for ends in pairwise(edges)
+        )
+        assert found[j] == pytest.approx(np.log(expected), abs=1e-7)
+
+
+def test_the_density_of_student_t_effects_is_that_of_normal_ones_given_their_precisions() -> None:
+    design, priors = make_design(), THREE | {"nu": NU}
+    model = build_model(design, ROBUST, priors)
+    logp = model.compile_logp(mode=INTERPRETED)
+    rng = np.random.default_rng(1)
+    for nu in (0.5, 3.0, 40.0):
+        z = rng.normal(size=design.m)
+        precision = np.exp(np.sqrt(2 / nu) * z)
+        at = {"mu": 0.1, "tau_between": 0.2, "tau_within": 0.15}
+        case = Case(design, ROBUST, priors)
+        point, expected = point_of(case, at)
+        point |= {"nu_log__": np.array(np.log(nu)), "log_precision": z}
+        expected += NU.logpdf(nu) + np.log(nu)
+        gamma = stats.gamma(nu / 2, scale=2 / nu)
+        expected += np.sum(gamma.logpdf(precision) + np.log(precision * np.sqrt(2 / nu)))
+        _, V, within = parts(case, at | {"tau_between": 0.0})
+        same = design.cluster[:, None] == design.cluster
+        between = at["tau_between"] ** 2 * same / precision[design.cluster]
+        normal = stats.multivariate_normal(np.full(design.k, at["mu"]), V + within + between)
+        expected += normal.logpdf(design.yi)
+        assert logp(point) == pytest.approx(expected, rel=RTOL)
+
+
+def test_the_nodes_of_the_precisions_carry_the_gamma_distribution() -> None:
+    nu = np.array([0.05, 0.5, 2.0, 30.0, 1000.0])
+    x, log_weight = precision_nodes(nu)
+    mass = np.exp(log_weight)
+    # Times sqrt(lambda), as a normal density with variance proportional to 1 / lambda brings it.
+    half = np.exp(special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2)) * np.sqrt(2 / nu)
+    np.testing.assert_allclose((mass * np.exp(x / 2)).sum(axis=1), half, rtol=1e-8)
+    np.testing.assert_allclose((mass * np.exp(x)).sum(axis=1), 1.0, rtol=1e-8)
+
+
+def test_the_mean_correlation_of_student_t_effects_is_an_integral_over_the_t_density() -> None:
+    mu, between, nu = 0.3, 0.25, 3.0
+    t = stats.t(nu, loc=mu, scale=between)
+    expected = integrate.quad(lambda x: np.tanh(x) * t.pdf(x), -np.inf, np.inf)[0]
+    found = student_mean_r(*(np.array([v]) for v in (mu, between, 0.0, nu)))
+    assert found[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_number_of_samples_is_part_of_the_structure_of_student_t_models_alone() -> None:
+    priors = THREE | {"nu": NU}
+    fewer = make_design(cluster=np.minimum(CLUSTER, 4), cluster_names=tuple("abcde"))
+    robust, other = (model_structure(d, ROBUST, priors) for d in (make_design(), fewer))
+    assert robust != other
+    assert model_structure(make_design(), ROBUST, THREE) == model_structure(fewer, ROBUST, THREE)
 
 
 # ---------------------------------------------------------------- one structure, many models

@@ -303,6 +303,7 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
     known += ["between_share"] if design.levels == 3 else []
     known += [LOG_TAU_RATIO] if design.scale is not None else []
     extra = {"pet": ("pet",), "peese": ("peese",), "none": ()}.get(model.mechanism, ("omega",))
+    known += ["nu"] if model.effects == "student_t" else []
     known = list(dict.fromkeys([*known, *extra]))
     problems = [
         f"{where} sets '{name}', which this model does not have{_near(name, known)}"
@@ -326,7 +327,7 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
         problems.append(f"{where} sets '{separate[0]}' but not '{other}'; give both.")
     for name, prior in given.items():
         lower, upper = prior.support
-        if name in ("tau", "tau_between", "tau_within", "pet", "peese") and lower < 0:
+        if name in ("tau", "tau_between", "tau_within", "pet", "peese", "nu") and lower < 0:
             problems.append(
                 f"{where}: '{name}' cannot be negative, but {prior} allows it; "
                 "use half_normal, half_student_t, half_cauchy, ..."
@@ -337,6 +338,11 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
         problems.append(
             f"model '{model.name}': 'scale_moderator' goes with mechanism = \"none\" only; remove "
             "one of the two."
+        )
+    if model.effects == "student_t" and (model.mechanism != "none" or design.scale is not None):
+        problems.append(
+            f'model \'{model.name}\': effects = "student_t" goes with mechanism = "none" and '
+            "without scale_moderator; remove one of the two."
         )
     if COMMON_SCALE in given and model.mechanism != "none":
         problems.append(
@@ -356,6 +362,8 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
         chosen["between_share"] = given.get("between_share", defaults["between_share"])
     if design.scale is not None:
         chosen[LOG_TAU_RATIO] = given.get(LOG_TAU_RATIO, RATIO_PRIOR)
+    if model.effects == "student_t":
+        chosen["nu"] = given.get("nu", NU_PRIOR)
     if isinstance(model.sampling_correlation, Prior):
         chosen["sampling_correlation"] = model.sampling_correlation
     chosen |= {name: given[name] for name in extra if name in given}
@@ -368,6 +376,13 @@ RATIO_PRIOR = Prior(
     {"sigma": 0.7},
     "The heterogeneity of one level, or at two standard deviations more, is between a quarter of "
     "and four times that of the other (95 %).",
+)
+
+NU_PRIOR = Prior(
+    "gamma",
+    {"alpha": 2.0, "beta": 0.1},
+    "From nearly Cauchy to nearly normal: 95 % between 2.4 and 55.7 degrees of freedom "
+    "(Juárez & Steel 2010).",
 )
 
 ZCOR_PRIORS: Mapping[str, Prior] = MappingProxyType(

@@ -51,6 +51,8 @@ PARAMETERS = (
     "pet",
     "peese",
     "beta_scale",
+    "nu",
+    "lambda",
 )
 RETRY_TARGET = 0.99
 STARTS = 100

@@ -109,6 +109,10 @@ class ModelSpec:
         ``mean`` turns printed composites into mean effects; ``composite`` takes them as printed.
     composites : str
         ``collapse`` keeps the effects behind one composite as one row; ``spread`` repeats it.
+    effects : str
+        Distribution of the samples' deviations from the mean: ``normal``, or ``student_t``, which
+        lets single samples lie far out; ``tau_between`` is then its scale and ``nu`` its degrees
+        of freedom.
     levels : int or str
         2, 3, or ``auto``: 3 where a sample has several rows or averages.
     moderators : tuple of str, or str
@@ -146,6 +150,7 @@ class ModelSpec:
     columns: Roles = field(default_factory=dict)
     estimand: Literal["mean", "composite"] = "mean"
     composites: Literal["collapse", "spread"] = "collapse"
+    effects: Literal["normal", "student_t"] = "normal"
     levels: Literal["auto", 2, 3] = "auto"
     moderators: Moderators = ()
     reference: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from pytensor.tensor import TensorVariable
 from reanalysis.builders.bias_parameters import RATIO, all_weights, bias_parameters
 from reanalysis.builders.blocks import make_blocks
 from reanalysis.builders.conditionals import draw_effects, sample_loglik
-from reanalysis.builders.hierarchical import hierarchical_data, hierarchical_loglik
+from reanalysis.builders.hierarchical import hierarchical_data, hierarchical_loglik, precisions
 from reanalysis.builders.selection import bias_loglik, selection_data, selection_loglik
 from reanalysis.builders.selection_conditionals import (
     bias_sample_loglik,
@@ -135,7 +135,12 @@ SUPPORTS = {  # where a prior must live for the model to be defined
     "omega": (0.0, 1.0),
     "pet": (0.0, np.inf),
     "peese": (0.0, np.inf),
+    "nu": (0.0, np.inf),
 }
+
+# Standardised log precision of each sample's deviation, for Student-t effects.
+LOG_PRECISION = "log_precision"
+STANDARD_NORMAL = Prior("normal", {"mu": 0.0, "sigma": 1.0})
 
 
 def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) -> pm.Model:
@@ -158,7 +163,8 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
     pymc.Model
         Parameters ``mu``, or ``beta`` with dimension ``coefficient``; ``tau_between``,
         ``tau_within`` and ``tau`` (total); ``omega`` (the weights after the first), ``pet`` or
-        ``peese``. Data and prior parameters are `pymc.Data`.
+        ``peese``; ``nu`` and, by ``cluster``, ``lambda`` for Student-t effects. Data and prior
+        parameters are `pymc.Data`.
 
     Raises
     ------
@@ -167,7 +173,8 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
     """
     likelihood = find_likelihood(spec)
     free = free_parameters(design, spec, priors)
-    with pm.Model(coords={"coefficient": coefficient_labels(design)}) as model:
+    coordinates = {"coefficient": coefficient_labels(design)}
+    with pm.Model(coords=coordinates) as model:
         data = {k: pm.Data(k, v) for k, v in model_data(design, spec, priors).items()}
         variables = {name: _variable(name, members, data) for name, members in free.items()}
         parameters = {k: v for k, v in variables.items() if not _is_coefficient(k)}
@@ -181,6 +188,12 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
             pm.Deterministic("tau", pt.sqrt(sum(taus)))
         if "omega" in parameters or RATIO in parameters:
             parameters["omega"] = all_weights(parameters)
+        if "nu" in parameters:
+            parameters["lambda"], density = precisions(
+                parameters["nu"], parameters.pop(LOG_PRECISION)
+            )
+            pm.Deterministic("lambda", parameters["lambda"])
+            pm.Potential("log_density_of_lambda", density)
         pm.Potential("log_likelihood", likelihood.loglik(data, parameters))
     return model
 
@@ -240,7 +253,7 @@ def free_parameters(
     names = ["tau_between"]
     if design.levels == 3:
         names = ["tau", "between_share"] if "between_share" in priors else [*names, "tau_within"]
-    names += [name for name in ("sampling_correlation", COMMON_SCALE) if name in priors]
+    names += [name for name in ("sampling_correlation", COMMON_SCALE, "nu") if name in priors]
     for name in (*design.coefficients, *names):
         if name not in priors:
             raise EngineError(f"the model has no prior for '{name}'.")
@@ -259,6 +272,8 @@ def free_parameters(
             free[name] = tuple(priors[design.coefficients[i]] for i in members)
     for name in names:
         free[name] = (priors[name],)
+    if "nu" in free:
+        free[LOG_PRECISION] = (STANDARD_NORMAL,) * design.m
     return free | added
 
 
@@ -345,7 +360,7 @@ def _is_coefficient(name: str) -> bool:
 
 
 def _is_vector(name: str) -> bool:
-    return name in ("omega", RATIO) or (_is_coefficient(name) and name != "mu")
+    return name in ("omega", RATIO, LOG_PRECISION) or (_is_coefficient(name) and name != "mu")
 
 
 def _variable(name: str, priors: tuple[Prior, ...], data: Tensors) -> TensorVariable:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from reanalysis.builders import coefficient_labels, find_likelihood, free_parameters
 from reanalysis.builders.bias_parameters import RATIO, full_weights, weight_draws
+from reanalysis.builders.conditionals import student_mean_r
 from reanalysis.builders.selection_conditionals import check_nodes
 from reanalysis.builders.selection_rows import SelectionRows
 from reanalysis.design import Design
@@ -65,17 +66,23 @@ def complete_draws(
     if isinstance(rows, SelectionRows):
         check_nodes(rows, flat)
     u, w = likelihood.draw_effects(rows, flat, rng)
+    robust = "nu" in sampled
 
     posterior = {name: values for name, values in sampled.items() if name not in WEIGHTS}
     between = sampled["tau_between"]
     total = sampled["tau"]
     if "mu" in sampled:
-        new_sample = sampled["mu"] + between * rng.standard_normal(shape)
+        deviation = rng.standard_t(sampled["nu"]) if robust else rng.standard_normal(shape)
+        new_sample = sampled["mu"] + between * deviation
         within = np.sqrt(np.maximum(total**2 - between**2, 0.0))
         posterior["new_sample"] = new_sample
         posterior["new_effect"] = new_sample + within * rng.standard_normal(shape)
         if design.measure == "ZCOR":
-            posterior["mean_r"] = mean_r(sampled["mu"], total)
+            posterior["mean_r"] = (
+                student_mean_r(sampled["mu"], between, within, sampled["nu"])
+                if robust
+                else mean_r(sampled["mu"], total)
+            )
     posterior["u"] = u.reshape(*shape, -1)
     theta = flat["beta"] @ design.X.T + u[:, design.cluster] + w
     posterior["theta"] = theta.reshape(*shape, -1)
@@ -153,7 +160,13 @@ def _coefficient_log_prior(
 
 
 def _tree(design: Design, groups: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> xr.DataTree:
-    dims = {"beta": "coefficient", "u": "cluster", "theta": "effect", "yi": "cluster"}
+    dims = {
+        "beta": "coefficient",
+        "u": "cluster",
+        "lambda": "cluster",
+        "theta": "effect",
+        "yi": "cluster",
+    }
     labels = {
         "coefficient": coefficient_labels(design),
         "cluster": list(design.cluster_names),

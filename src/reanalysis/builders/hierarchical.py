@@ -9,7 +9,9 @@ determinant lemma and the Woodbury identity a sample's log-likelihood needs only
     log|Σ| = Σ log d + log D                      D = (1 + t²A)(1 + rho C) - t² rho B²
     e'Σ⁻¹e = Σ e²/d - [t²(1 + rho C)R² - 2 t² rho B R S + rho(1 + t²A)S²] / D
 
-with ``t = tau_between``. Without rho only A and R remain.
+with ``t = tau_between``. Without rho only A and R remain. Student-t deviations are normal given the
+precision ``lambda`` of their sample, ``lambda ~ Gamma(nu/2, nu/2)``: then ``t² = tau_between² /
+lambda``, and the deviation itself is integrated out as before.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from pytensor.tensor import TensorVariable
 
 from reanalysis.builders.blocks import Blocks
 
-__all__ = ["fitted_values", "hierarchical_data", "hierarchical_loglik"]
+__all__ = ["fitted_values", "hierarchical_data", "hierarchical_loglik", "precisions"]
 
 LOG_2PI = float(np.log(2 * np.pi))
 WRITTEN_OUT = 8  # coefficients
@@ -62,7 +64,8 @@ def hierarchical_loglik(
         The arrays of `hierarchical_data`.
     parameters : mapping of str to TensorVariable
         ``beta`` of shape (p,), ``tau_between``; ``tau_within`` with three levels;
-        ``sampling_correlation`` where it has a prior.
+        ``sampling_correlation`` where it has a prior; ``lambda`` of shape (m,) for Student-t
+        deviations.
 
     Returns
     -------
@@ -72,6 +75,8 @@ def hierarchical_loglik(
     vi, loading, cluster = data["vi"], data["loading"], data["cluster"]
     rho = parameters.get("sampling_correlation")
     tau2 = parameters["tau_between"] ** 2
+    if "lambda" in parameters:
+        tau2 = tau2 / parameters["lambda"]
     variance = vi if rho is None else (1 - rho) * vi
     if "tau_within" in parameters:
         variance = variance + parameters["tau_within"] ** 2 * data["within"]
@@ -103,6 +108,33 @@ def hierarchical_loglik(
         - 0.5 * by_row.sum()
         - 0.5 * (pt.log(determinant) - explained).sum()
     )
+
+
+def precisions(nu: TensorVariable, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+    """Return the precisions of Student-t deviations from standardised logs, and their density.
+
+    ``log lambda = sqrt(2 / nu) z``: its mode is 0 and its curvature there that of a standard normal
+    for every nu, so that nu and the precisions are no funnel together.
+
+    Parameters
+    ----------
+    nu : TensorVariable
+        Degrees of freedom, scalar.
+    z : TensorVariable of shape (m,)
+        Standard normal a priori.
+
+    Returns
+    -------
+    precisions : TensorVariable of shape (m,)
+        Gamma with shape and rate nu / 2.
+    density : TensorVariable
+        What turns the density of `z` into that of the precisions, on the log scale.
+    """
+    shape = nu / 2
+    x = z / pt.sqrt(shape)
+    gamma = shape * pt.log(shape) - pt.gammaln(shape) + shape * (x - pt.exp(x))
+    change = gamma - 0.5 * pt.log(shape) + 0.5 * (LOG_2PI + z**2)
+    return pt.exp(x), change.sum()
 
 
 def fitted_values(X: TensorVariable, beta: TensorVariable) -> TensorVariable:

@@ -153,9 +153,10 @@ def _locate(
 
 
 def _add_frequentist(intervals: Intervals, data: Design, spec: ModelSpec) -> None:
-    """Add what REML says of one data set; under selection it is REML that knows nothing of it."""
+    """Add what REML says of one data set; it knows nothing of selection and of heavy tails."""
     methods = [m for m in METHODS if m != "Knapp-Hartung" or data.k == data.m]
-    model = spec if spec.mechanism in REML_MECHANISMS else replace(spec, mechanism="none")
+    mechanism = spec.mechanism if spec.mechanism in REML_MECHANISMS else "none"
+    model = replace(spec, mechanism=mechanism, effects="normal")
     ends: dict[tuple[str, str], Ends] = {
         (method, name): [None, None] for method in methods for name in data.coefficients
     }

@@ -29,8 +29,8 @@ class Simulation:
     Attributes
     ----------
     truth : pandas.DataFrame of shape (r, parameters)
-        Coefficients, ``tau_between``, with three levels ``tau_within``, and
-        ``sampling_correlation`` where that has a prior.
+        Coefficients, ``tau_between``, with three levels ``tau_within``, ``nu`` of Student-t
+        effects, and ``sampling_correlation`` where that has a prior.
     Y : numpy.ndarray of shape (r, k)
         Estimates on the analysis scale, one data set per row.
     """
@@ -113,10 +113,10 @@ def simulate_given(
     replicates = len(truth["tau_between"])
     beta = np.column_stack([truth[name] for name in design.coefficients])
     Y = beta @ design.X.T
-    Y += (
-        truth["tau_between"][:, None]
-        * rng.standard_normal((replicates, design.m))[:, design.cluster]
-    )
+    shape = (replicates, design.m)
+    nu = truth.get("nu")
+    u = rng.standard_normal(shape) if nu is None else rng.standard_t(nu[:, None], shape)
+    Y += truth["tau_between"][:, None] * u[:, design.cluster]
     if "tau_within" in truth:
         own = rng.standard_normal(Y.shape) / np.sqrt(design.n_averaged)
         Y += truth["tau_within"][:, None] * own
@@ -178,6 +178,8 @@ def _draw_parameters(
     else:
         names = ("tau_between", "tau_within")[: design.levels - 1]
         truth |= {name: priors[name].rvs(replicates, rng) for name in names}
+    if "nu" in priors:
+        truth["nu"] = priors["nu"].rvs(replicates, rng)
     if "sampling_correlation" in priors:
         truth["sampling_correlation"] = priors["sampling_correlation"].rvs(replicates, rng)
     return truth

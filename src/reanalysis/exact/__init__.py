@@ -40,9 +40,13 @@ def fit_exact(
     with one_blas_thread():
         if design.scale is not None:
             return fit_scale_model(design, spec)
+        if spec.effects == "student_t":
+            # Imported here, as below: most runs have no such model.
+            from reanalysis.exact.student import fit_student
+
+            return fit_student(design, spec, detail=detail)
         if spec.mechanism == "none":
             return fit_normal(design, spec, detail=detail)
-        # Imported here: most runs have no selection model.
         from reanalysis.exact.selection import fit_exact_selection
 
         return fit_exact_selection(

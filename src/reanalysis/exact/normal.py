@@ -173,6 +173,8 @@ def refined_grids(design: Design, spec: ModelSpec) -> tuple[Grid, Grid]:
 def _problem(design: Design, spec: ModelSpec) -> Problem:
     if design.scale is not None:
         raise EngineError(f"model '{spec.name}' has a scale_moderator; only fit_exact takes it")
+    if spec.effects != "normal":
+        raise EngineError(f"model '{spec.name}' has Student-t effects; only fit_exact takes it")
     priors = resolve_priors(design, spec)
     odd = [name for name in design.coefficients if priors[name].family != "normal"]
     if odd:

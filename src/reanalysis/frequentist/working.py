@@ -56,8 +56,8 @@ def working_design(design: Design, spec: ModelSpec) -> Design:
     Raises
     ------
     EngineError
-        If the mechanism is a selection model, which has no restricted likelihood, or the
-        heterogeneity depends on a moderator.
+        If the mechanism is a selection model, which has no restricted likelihood, the effects are
+        Student-t, or the heterogeneity depends on a moderator.
 
     References
     ----------
@@ -67,6 +67,11 @@ def working_design(design: Design, spec: ModelSpec) -> Design:
         raise EngineError(
             f"model '{spec.name}' has a scale_moderator; of the frequentist methods only fit_reml "
             "takes it."
+        )
+    if spec.effects != "normal":
+        raise EngineError(
+            f"model '{spec.name}' has Student-t effects, for which there is no REML; leave 'reml' "
+            "out of its engines."
         )
     if spec.mechanism == "none":
         return design

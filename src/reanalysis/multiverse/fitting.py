@@ -15,7 +15,7 @@ from reanalysis.spec import ModelSpec
 
 __all__ = ["Fit", "fit_key", "fit_seconds", "fit_universe"]
 
-NORMAL_SECONDS, SELECTION_SECONDS = 0.005, 0.4
+NORMAL_SECONDS, OTHER_SECONDS = 0.005, 0.5
 ENDS = np.array([0.025, 0.975])
 
 
@@ -46,7 +46,13 @@ def fit_key(job: Fit) -> str:
         array = getattr(design, name)
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     facts = (design.levels, design.coefficients, design.measure, design.direction)
-    model = (spec.sampling_correlation, spec.mechanism, spec.steps, spec.two_sided)
+    model = (
+        spec.effects,
+        spec.sampling_correlation,
+        spec.mechanism,
+        spec.steps,
+        spec.two_sided,
+    )
     priors = sorted((name, str(prior)) for name, prior in spec.priors.items())
     digest.update(repr((facts, model, priors)).encode())
     return digest.hexdigest()[:24]
@@ -65,7 +71,7 @@ def fit_seconds(job: Fit) -> float:
     float
         For two dozen samples on one core.
     """
-    return NORMAL_SECONDS if job.spec.mechanism == "none" else SELECTION_SECONDS
+    return NORMAL_SECONDS if _is_normal(job.spec) else OTHER_SECONDS
 
 
 def fit_universe(job: Fit) -> dict[str, Any]:
@@ -86,10 +92,14 @@ def fit_universe(job: Fit) -> dict[str, Any]:
     """
     size = {"k": job.design.k, "m": job.design.m}
     try:
-        fitted = _selection(job) if job.spec.mechanism != "none" else _normal(job)
+        fitted = _normal(job) if _is_normal(job.spec) else _other(job)
     except EngineError as error:
         return {"error": str(error), **size}
     return fitted | size
+
+
+def _is_normal(spec: ModelSpec) -> bool:
+    return spec.mechanism == "none" and spec.effects == "normal"
 
 
 def _normal(job: Fit) -> dict[str, Any]:
@@ -113,7 +123,8 @@ def _normal(job: Fit) -> dict[str, Any]:
     }
 
 
-def _selection(job: Fit) -> dict[str, Any]:
+def _other(job: Fit) -> dict[str, Any]:
+    """Fit a selection model, PET, PEESE or Student-t effects."""
     posterior = fit_exact(job.design, job.spec)
     name = job.design.coefficients[0]
     first = posterior.estimates[name]

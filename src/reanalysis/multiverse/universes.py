@@ -25,6 +25,7 @@ NOT_READ = {
     "title",
     "engines",
     "priors",
+    "effects",
     "sampling_correlation",
     "mechanism",
     "steps",
@@ -215,7 +216,8 @@ def pair(
         The data.
     model : ModelSpec
         The model. Priors of parameters that it does not have in this reading are dropped:
-        the split of the heterogeneity with two levels, weights without selection.
+        the split of the heterogeneity with two levels, weights without selection, degrees of
+        freedom of normal effects.
     designs : dict, optional
         Designs made so far, which are used again.
 
@@ -232,7 +234,8 @@ def pair(
         If they do not fit.
     """
     own = {"pet": {"pet"}, "peese": {"peese"}, "none": set()}.get(model.mechanism, {"omega"})
-    priors = {k: p for k, p in model.priors.items() if k not in BIAS - own}
+    own |= {"nu"} if model.effects == "student_t" else set()
+    priors = {k: p for k, p in model.priors.items() if k not in (BIAS | {"nu"}) - own}
     total = priors.get("tau") or priors.get("tau_between")
     neutral = {k: p for k, p in priors.items() if k not in PARTS | TOTAL}
     if total is not None:
