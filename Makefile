@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help setup report test lint format bench browser-test docs notebook clean
+.PHONY: help setup report test lint format bench browser-test docs notebook audit clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -51,6 +51,10 @@ docs: $(STAMP) ## build the documentation into docs/_build/
 
 notebook: docs ## execute the notebook of the documentation
 	@$(VENV)/bin/jupyter-execute --inplace docs/posterior_analysis.ipynb
+
+audit: $(STAMP) ## look the locked versions up in the databases of known vulnerabilities (needs the network)
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip --quiet install pip-audit
+	@$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 clean: ## remove .venv, caches and built packages
 	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -22,9 +22,10 @@ from reanalysis.moderation import (
     moderator_family,
     plain_rows,
 )
+from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.results import Estimate, FrequentistFit, Posterior
 from reanalysis.source_study import source_study
-from reanalysis.spec import Reanalysis, Rope
+from reanalysis.spec import Reanalysis
 
 if TYPE_CHECKING:
     from reanalysis.exact.average import ModelAverage
@@ -50,6 +51,18 @@ def to_document(analysis: Analysis) -> Json:
         computed absent.
     """
     spec = analysis.spec
+    moderations = {
+        name: make_moderation(
+            result.design,
+            result.spec,
+            reml=result.reml,
+            exact=result.exact,
+            nuts=result.nuts,
+            rope=spec.rope,
+        )
+        for name, result in analysis.models.items()
+        if result.design.terms
+    }
     return {
         "contract": CONTRACT,
         "name": spec.name,
@@ -71,7 +84,9 @@ def to_document(analysis: Analysis) -> Json:
         else {},
         "data": _data(analysis.data),
         "spec_text": spec.text,
-        "models": {name: _model(result, spec.rope) for name, result in analysis.models.items()},
+        "models": {
+            name: _model(result, moderations.get(name)) for name, result in analysis.models.items()
+        },
         "comparison": [
             {"model": name, "parameter": parameter, **_present(row)}
             for name, result in analysis.models.items()
@@ -81,7 +96,7 @@ def to_document(analysis: Analysis) -> Json:
         "rules": {e.claim.asserts: e.rule for e in analysis.claims},
         "audit": [finding.to_dict() for finding in analysis.audit],
         "small_study": _small_study(analysis),
-        **_moderators(analysis),
+        **_moderators(analysis, moderations),
         **({"average": _average(analysis.spec, analysis.average)} if analysis.average else {}),
         **analysis.further.document(),
     }
@@ -149,8 +164,9 @@ def _data(data: Dataset) -> Json:
     }
 
 
-def _model(result: ModelResult, rope: Rope | None) -> Json:
+def _model(result: ModelResult, moderation: Moderation | None) -> Json:
     spec, design = result.spec, result.design
+    shrunk = {design.coefficients[i] for i in shrunk_columns(design.coefficients, result.priors)}
     out: Json = {
         "title": spec.title or spec.name,
         "k": design.k,
@@ -185,6 +201,7 @@ def _model(result: ModelResult, rope: Rope | None) -> Json:
                 "parameters": dict(prior.parameters),
                 "rationale": prior.rationale,
                 "quantiles": [float(q) for q in prior.ppf([0.025, 0.5, 0.975])],
+                **({"times": COMMON_SCALE} if name in shrunk else {}),
             }
             for name, prior in result.priors.items()
         ],
@@ -195,8 +212,8 @@ def _model(result: ModelResult, rope: Rope | None) -> Json:
     for name, posterior in (("exact", result.exact), ("nuts", result.nuts)):
         if posterior:
             out[name] = _posterior(posterior)
-    if design.terms:
-        out["moderation"] = moderation_document(_moderation(result, rope), design)
+    if moderation is not None:
+        out["moderation"] = moderation_document(moderation, design)
     if result.exact and spec.mechanism != "none":
         out["selection"] = _selection(result.exact)
     out["agreement"] = [
@@ -352,7 +369,7 @@ FAMILY_COLUMNS = {
 }
 
 
-def _moderators(analysis: Analysis) -> Json:
+def _moderators(analysis: Analysis, moderations: Mapping[str, Moderation]) -> Json:
     """Return each family of moderator models side by side, and beside its joint model."""
     families: dict[str, dict[str, ModelResult]] = {}
     for name, result in analysis.models.items():
@@ -360,24 +377,13 @@ def _moderators(analysis: Analysis) -> Json:
             families.setdefault(result.spec.family, {})[name] = result
     out: Json = {}
     for family, results in families.items():
-        made = {name: _moderation(r, analysis.spec.rope) for name, r in results.items()}
+        made = {name: moderations[name] for name in results}
         joint = next((n for n, r in results.items() if len(r.spec.moderators) > 1), None)
         single = {name: moderation for name, moderation in made.items() if name != joint}
         table = moderator_family(single, made[joint] if joint else None)
         shown = {c: title for c, title in FAMILY_COLUMNS.items() if c in table}
         out[family] = plain_rows(table[list(shown)].rename(columns=shown))
     return {"moderators": out} if out else {}
-
-
-def _moderation(result: ModelResult, rope: Rope | None) -> Moderation:
-    return make_moderation(
-        result.design,
-        result.spec,
-        reml=result.reml,
-        exact=result.exact,
-        nuts=result.nuts,
-        rope=rope,
-    )
 
 
 def _small_study(analysis: Analysis) -> Json:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Further", "make_further"]
 
+MOST_BY_REML = 300  # data sets of a calibration; its four intervals cost more than the posterior
 WEIGHTED = ("joint", "replace", "study", "thin")
 ALWAYS = ("sensitivity", "predictive", "assumed_weights")  # of whichever models there are
 
@@ -197,6 +198,7 @@ def _calibration(plan: Plan, seed: int, store: Path | None, scheduler: str) -> "
         headline.design,
         headline.spec,
         replicates=plan.asked.calibration.replicates,
+        frequentist=MOST_BY_REML,
         seed=seed,
         store=store and store / f"replicates-{release_key()}.jsonl",
         scheduler=scheduler,

@@ -44,6 +44,9 @@ NAMES = {
     "mean_r": "Mean correlation over samples",
     "between_share": "Share of heterogeneity between samples",
     "sampling_correlation": "Correlation of sampling errors",
+    "beta_scale": "Common scale of the moderators",
+    "log_tau_ratio": "Log ratio of heterogeneities",
+    "nu": "Degrees of freedom of the samples' effects",
     "pet": "Slope on the standard error (PET)",
     "peese": "Slope on the variance (PEESE)",
 }
@@ -54,6 +57,7 @@ SYMBOLS = {
     "tau_within": "τ within",
     "between_share": "s",
     "sampling_correlation": "ρ",
+    "nu": "ν",
 }
 BIDI_CONTROLS = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -266,6 +266,8 @@ def _prior_in_words(row: Mapping[str, Any], measure: str) -> str:
     else:
         says = f"Half of it below {number(middle, 2)}; 95 % between {number(low, 2)} and "
         says += number(high, 2)
+    if "times" in row:
+        return f"{says}, times the {parameter_name(row['times']).lower()}."
     if is_mean(row["parameter"]) and scale.transformed:
         says += f"; as {scale.symbol}, from {scale.interval(low, high)}"
     return f"{says}."
