@@ -69,8 +69,9 @@ def plot_funnel(
         ax.plot([0.03], [at], "s", color=colour, mec=GREY, mew=0.5, ms=7, transform=inside)
         key = f"p < .{p * 100:02.0f}"
         ax.text(0.055, at, key, color=INK, va="center", size=8.5, transform=inside)
-    for step in _steps(source):
-        edge = -float(ndtri(step)) * (1 if _positive(source) else -1)
+    expected = -1.0 if chosen.document["data"].get("direction") == "negative" else 1.0
+    for step in _steps(chosen.document):
+        edge = -expected * float(ndtri(step))
         if abs(edge) > 1e-9:
             ax.plot(edge * se, se, color=ORANGE, lw=1.1, ls=(0, (1, 1.5)))
     ax.axvline(0.0, color=GREY, lw=0.8)
@@ -88,22 +89,16 @@ def plot_funnel(
     return figure
 
 
-def _steps(source: "Analysis | Mapping[str, Any]") -> tuple[float, ...]:
+def _steps(document: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the one-sided p-values at which a selection model of the document has its steps."""
-    if not isinstance(source, Mapping):
-        return ()
     return next(
         (
             tuple(model["spec"]["steps"])
-            for model in source["models"].values()
+            for model in document["models"].values()
             if model["spec"]["mechanism"] not in ("none", "pet", "peese")
         ),
         (),
     )
-
-
-def _positive(source: "Analysis | Mapping[str, Any]") -> bool:
-    return isinstance(source, Mapping) and source["data"].get("direction") != "negative"
 
 
 def describe_funnel(source: "Analysis | Mapping[str, Any]", model: str | None = None) -> str:

@@ -26,6 +26,8 @@ class Selected:
         Printed estimates on the analysis scale: ``mean``, and ``lower``, ``upper`` where printed.
     scale : Scale
         Readable scale of the measure.
+    document : mapping
+        The whole document.
     headline : bool
         Whether it is the report's first model.
     """
@@ -34,6 +36,7 @@ class Selected:
     model: Mapping[str, Any]
     published: Mapping[str, Mapping[str, float]]
     scale: Scale
+    document: Mapping[str, Any]
     headline: bool = True
 
     @property
@@ -111,6 +114,7 @@ def select(source: "Analysis | Mapping[str, Any]", model: str | None = None) -> 
         source["models"][name],
         _published(source, name),
         readable_scale(str(source["data"]["measure"])),
+        source,
         headline=name == first,
     )
 
