@@ -9,7 +9,7 @@ import pytest
 from reanalysis.dataset import load_dataset
 from reanalysis.design import resolve_priors
 from reanalysis.plan import plan
-from reanalysis.spec import load_reanalysis
+from reanalysis.spec_file import load_reanalysis
 from reanalysis.tables import read_table
 
 ROOT = Path(__file__).parents[1]

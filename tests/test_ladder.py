@@ -12,7 +12,8 @@ from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
 from reanalysis.ladder import climb
 from reanalysis.plan import plan
-from reanalysis.spec import Rope, Rung, SpecError, parse_reanalysis
+from reanalysis.spec import Rope, Rung, SpecError
+from reanalysis.spec_file import parse_reanalysis
 
 CASE = Path(__file__).parents[1] / "models" / "kaiser2021.toml"
 PUBLISHED = {"estimate": 0.203, "lower": 0.141, "upper": 0.263, "scale": "r"}

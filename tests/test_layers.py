@@ -32,7 +32,7 @@ ROWS = [
     ],
     # records
     ["tables", "roles", "row_checks", "reading", "datapackage", "dataset", "results"],
-    ["spec_values", "spec_faults", "spec"],
+    ["spec_values", "spec_faults", "spec", "spec_file"],
     ["locate"],
     # where data meet models
     ["design", "moderators", "audit"],

@@ -24,7 +24,8 @@ from reanalysis.plots.specification_curve import (
     plot_specification_curve,
 )
 from reanalysis.priors import Prior
-from reanalysis.spec import Axis, ModelSpec, Rope, SpecError, parse_reanalysis
+from reanalysis.spec import Axis, ModelSpec, Rope, SpecError
+from reanalysis.spec_file import parse_reanalysis
 from reanalysis.spread import Tally, read_lines, spread
 
 

@@ -8,13 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reanalysis.priors import Prior
-from reanalysis.spec import (
-    SpecError,
-    identifier,
-    load_reanalysis,
-    parse_reanalysis,
-    toml_string,
-)
+from reanalysis.spec import SpecError
+from reanalysis.spec_file import identifier, load_reanalysis, parse_reanalysis, toml_string
 
 CONTRACT = """
 title = "Therapeutic alliance and outcome in internet-based interventions"

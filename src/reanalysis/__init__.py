@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from reanalysis.results import Diagnostics, EngineError, Estimate, FrequentistFit, Posterior
     from reanalysis.runner import run
     from reanalysis.sampler_settings import SamplerSettings
-    from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError, load_reanalysis
+    from reanalysis.spec import Claim, ModelSpec, Reanalysis, SpecError
+    from reanalysis.spec_file import load_reanalysis
 
 __all__ = [
     "FAMILIES",
@@ -94,7 +95,8 @@ _HOMES = {
     "runner": ("run",),
     "results": ("Diagnostics", "EngineError", "Estimate", "FrequentistFit", "Posterior"),
     "sampler_settings": ("SamplerSettings",),
-    "spec": ("Claim", "ModelSpec", "Reanalysis", "SpecError", "load_reanalysis"),
+    "spec": ("Claim", "ModelSpec", "Reanalysis", "SpecError"),
+    "spec_file": ("load_reanalysis",),
 }
 _MODULE = {name: module for module, names in _HOMES.items() for name in names}
 

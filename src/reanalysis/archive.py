@@ -6,7 +6,8 @@ from pathlib import Path
 
 from reanalysis.analysis import Analysis
 from reanalysis.datapackage import read_package
-from reanalysis.spec import Reanalysis, SpecError, parse_reanalysis
+from reanalysis.spec import Reanalysis, SpecError
+from reanalysis.spec_file import parse_reanalysis
 
 __all__ = ["INPUTS", "archived_files", "load_archive"]
 

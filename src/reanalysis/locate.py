@@ -3,14 +3,8 @@
 from pathlib import Path
 
 from reanalysis.nearest import nearest
-from reanalysis.spec import (
-    Reanalysis,
-    SpecError,
-    identifier,
-    load_reanalysis,
-    parse_reanalysis,
-    toml_string,
-)
+from reanalysis.spec import Reanalysis, SpecError
+from reanalysis.spec_file import identifier, load_reanalysis, parse_reanalysis, toml_string
 
 __all__ = ["data_at_hand", "data_path", "homes", "load_source", "specs_at_hand"]
 

@@ -14,7 +14,7 @@ from reanalysis.effect_sizes import MEASURES
 from reanalysis.locate import data_path
 from reanalysis.priors import Prior
 from reanalysis.roles import Guess, guess_roles
-from reanalysis.spec import parse_reanalysis, toml_string
+from reanalysis.spec_file import parse_reanalysis, toml_string
 from reanalysis.tables import TextTable, read_table
 
 __all__ = ["starting_spec", "write_starting_spec"]

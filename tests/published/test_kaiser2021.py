@@ -11,7 +11,8 @@ from reanalysis.design import Design, make_design
 from reanalysis.exact import fit_exact
 from reanalysis.frequentist import fit_reml
 from reanalysis.runner import run
-from reanalysis.spec import ModelSpec, load_reanalysis
+from reanalysis.spec import ModelSpec
+from reanalysis.spec_file import load_reanalysis
 
 ROOT = Path(__file__).parents[2]
 COMPOSITES = ModelSpec(name="composites", table="samples", estimand="composite", levels=2)
