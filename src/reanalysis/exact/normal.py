@@ -31,7 +31,7 @@ from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["coefficient_posterior", "fit_normal", "log_evidence", "refined_grids"]
+__all__ = ["coefficient_posterior", "fit_normal", "log_evidence", "make_problem", "refined_grids"]
 
 Vector = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def fit_normal(
     EngineError
         If a coefficient's prior is not normal, or the tolerance is not reached.
     """
-    problem = _problem(design, spec)
+    problem = make_problem(design, spec)
     coarse, fine = _refine(problem, spec.name)
     estimates = _parameters(design, fine, coarse)
     evidence = fine.log_marginal_likelihood
@@ -120,7 +120,7 @@ def log_evidence(
     EngineError
         If the tolerance is not reached.
     """
-    return _evidence(_restrict(design, _problem(design, spec), without), spec.name)
+    return _evidence(_restrict(design, make_problem(design, spec), without), spec.name)
 
 
 def coefficient_posterior(design: Design, spec: ModelSpec) -> CoefficientPosterior:
@@ -167,10 +167,30 @@ def refined_grids(design: Design, spec: ModelSpec) -> tuple[Grid, Grid]:
     EngineError
         As for `fit_normal`.
     """
-    return _refine(_problem(design, spec), spec.name)
+    return _refine(make_problem(design, spec), spec.name)
 
 
-def _problem(design: Design, spec: ModelSpec) -> Problem:
+def make_problem(design: Design, spec: ModelSpec) -> Problem:
+    """Return the integral behind a model.
+
+    Parameters
+    ----------
+    design : Design
+        The data of the model.
+    spec : ModelSpec
+        The model; ``mechanism`` must be ``none``.
+
+    Returns
+    -------
+    Problem
+        Data and resolved priors.
+
+    Raises
+    ------
+    EngineError
+        If the heterogeneity changes with a moderator, effects are Student-t, or a coefficient's
+        prior is not normal.
+    """
     if design.scale is not None:
         raise EngineError(f"model '{spec.name}' has a scale_moderator; only fit_exact takes it")
     if spec.effects != "normal":

@@ -24,7 +24,7 @@ from reanalysis.exact.normal import (
     MEAN_TOLERANCE,
     _densities,
     _parameters,
-    _problem,
+    make_problem,
     refined_grids,
 )
 from reanalysis.exact.quadrature import Cumulative, Interval, Rule, invert, legendre_rule
@@ -154,7 +154,7 @@ class _Model:
     @classmethod
     def of(cls, design: Design, spec: ModelSpec, normal: ModelSpec) -> "_Model":
         priors = resolve_priors(design, spec)
-        problem = _problem(design, normal)
+        problem = make_problem(design, normal)
         y, one, variance = (np.empty(design.k) for _ in range(3))
         bounds = np.append(design.starts, design.k)
         for j in range(design.m):
