@@ -16,7 +16,8 @@ __all__ = ["CAPTION", "describe_comparison", "plot_comparison"]
 
 CAPTION = (
     "Dots are estimates of the average effect, lines their 95 % intervals. The wide pale bar is "
-    "where 95 % of new samples are expected: it also holds how much samples differ."
+    "where 95 % of new samples are expected: it also holds how much samples differ. Bias allowed "
+    "for, where it was: averaged over models with and without publication bias."
 )
 
 
@@ -109,10 +110,15 @@ def _rows(chosen: Selected) -> list[_Row]:
         "exact": ("Bayesian, exact", BLUE, "o"),
         "nuts": ("Bayesian, NUTS", BLUE, "o"),
     }
-    return [
+    rows = [
         _Row(looks[key][0], e["mean"], e.get("lower"), e.get("upper"), *looks[key][1:])
         for key, e in chosen.estimates(chosen.focus).items()
     ]
+    averaged = chosen.document.get("average", {}).get("averaged", {}).get("mu")
+    if chosen.headline and averaged is not None and "lower" in averaged:
+        ends = averaged["lower"], averaged["upper"]
+        rows.append(_Row("Bias allowed for", averaged["mean"], *ends, BLUE, "d"))
+    return rows
 
 
 def _prediction(chosen: Selected) -> tuple[float, float] | None:

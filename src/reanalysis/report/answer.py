@@ -1,4 +1,4 @@
-"""The answer on top of the page: a status, one sentence, and what was claimed, holds, is sure.
+"""The answer on top of the page: a status, what was claimed, what holds and how sure it is.
 
 Every word is chosen by a rule from numbers of the document; nothing is typed for a case.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from reanalysis.plots.source import Selected
 from reanalysis.report.audit import audit_sentence
-from reanalysis.report.averaging import average_sentence
+from reanalysis.report.averaging import averaged_effect
 from reanalysis.wording import Scale, number, odds, parameter_name, plain
 
 __all__ = ["Answer", "Status", "make_answer", "make_status", "usable"]
@@ -54,15 +54,16 @@ class Answer:
 
     Attributes
     ----------
-    headline : str
-        The result in one sentence; empty where there is none to give.
+    headline : tuple of str
+        What was claimed, what holds and how sure it is, in a sentence each; empty where there is
+        no result to give.
     claimed, holds, sure : tuple of str
-        Sentences.
+        The same in more detail.
     quote, quote_source : str
         What the paper says, in its words, and where.
     """
 
-    headline: str
+    headline: tuple[str, ...]
     claimed: tuple[str, ...]
     holds: tuple[str, ...]
     sure: tuple[str, ...]
@@ -206,16 +207,21 @@ def make_answer(document: Mapping[str, Any], models: Sequence[Selected]) -> Answ
         ),
         {},
     )
-    claimed = _claimed(chosen, printed, claim.get("published", {}))
+    claimed = _basis(claim.get("published", {}))
     quote = {"quote": plain(claim.get("text", "")), "quote_source": plain(claim.get("source", ""))}
     if found is None or "lower" not in found or not usable(chosen):
         withheld = ("No sentence is drawn from numbers that failed their checks.",)
-        return Answer("", claimed, withheld, ("Not answered; see the status above.",), **quote)
+        return Answer((), claimed, withheld, ("Not answered; see the status above.",), **quote)
+    sentences = (
+        _claim(chosen, printed),
+        _result(chosen, found, printed),
+        _certainty(document, chosen),
+    )
     return Answer(
-        _headline(chosen, found, printed),
+        tuple(filter(None, sentences)),
         claimed,
         (*_holds(chosen, found, printed), *_verdicts(document, models)),
-        (*_sure(chosen, models), *_corrected(document, chosen), *_doubts(document, chosen)),
+        (*_sure(chosen, models), *_doubts(document, chosen)),
         **quote,
     )
 
@@ -230,65 +236,34 @@ def _verdicts(document: Mapping[str, Any], models: Sequence[Selected]) -> tuple[
     return (f"Of the paper’s {_count(counts.total(), 'claim')} examined: {said}.",)
 
 
-def _corrected(document: Mapping[str, Any], chosen: Selected) -> tuple[str, ...]:
-    sentence = average_sentence(document, chosen.scale)
-    return (sentence,) if sentence else ()
-
-
 def _doubts(document: Mapping[str, Any], chosen: Selected) -> tuple[str, ...]:
     sentence = audit_sentence(document.get("audit", ()), chosen.scale)
     return (sentence,) if sentence else ()
 
 
-def _headline(
-    chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None
-) -> str:
-    scale = chosen.scale
-    of = f"{_average(chosen)} is {_with_symbol(scale, found['mean'])}"
-    parts = [f"{of} (95 % interval {scale.interval(found['lower'], found['upper'])})"]
-    if printed is not None:
-        inside = ""
-        if "lower" in printed and "upper" in printed:
-            inside = f" ({scale.interval(printed['lower'], printed['upper'])})"
-        parts.append(f"the paper printed {scale.value(printed['mean'])}{inside}")
-    new = chosen.estimate("new_sample")
-    if new is not None and "lower" in new:
-        ends = f"{scale.value(new['lower'])} and {scale.value(new['upper'])}"
-        parts.append(f"95 % of new samples should lie between {ends}")
-    sentence = "; ".join(parts) + "."
-    return sentence[0].upper() + sentence[1:]
-
-
-def _claimed(
-    chosen: Selected, printed: Mapping[str, float] | None, extra: Mapping[str, Any]
-) -> tuple[str, ...]:
+def _claim(chosen: Selected, printed: Mapping[str, float] | None) -> str:
+    """Say what the paper prints."""
     if printed is None:
-        return ("The spec of this run states no printed number for the average effect.",)
+        return ""
     scale = chosen.scale
-    text = f"The paper reports {_average(chosen)} of {_with_symbol(scale, printed['mean'])}"
+    inside = ""
     if "lower" in printed and "upper" in printed:
-        text += f", 95 % interval {scale.interval(printed['lower'], printed['upper'])}"
-    if "k" in extra:
-        text += f", from {extra['k']:,.0f} effects"
-        text += f" in {extra['m']:,.0f} samples" if "m" in extra else ""
-        text += f" with {extra['n']:,.0f} people" if "n" in extra else ""
-    return (text.replace("the average", "an average", 1) + ".",)
+        inside = f" (95 % interval {scale.interval(printed['lower'], printed['upper'])})"
+    reports = f"The paper reports {_average(chosen)} of {_with_symbol(scale, printed['mean'])}"
+    return f"{reports.replace('the average', 'an average', 1)}{inside}."
 
 
-def _holds(
-    chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None
-) -> tuple[str, ...]:
-    sentences = []
-    if chosen.scale.measure.zero_is_null:
-        before = None
-        if printed is not None and "lower" in printed and "upper" in printed:
-            before = _side(printed)
-        sentences.append(_direction(_side(found), before))
-    if printed is not None:
-        sentences.append(_size(chosen.scale, found, printed))
-    effects, samples = chosen.model["k"], chosen.model["m"]
-    basis = f"Here: {_count(effects, 'effect')} from {_count(samples, 'sample')}"
-    return (*sentences, f"{basis} (model “{_title(chosen)}”).")
+def _result(chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None) -> str:
+    """Say what was found here, and whether it lies on the paper's side of zero."""
+    scale = chosen.scale
+    text = f"Recomputed here, {_average(chosen)} is {_with_symbol(scale, found['mean'])}"
+    text += f" (95 % interval {scale.interval(found['lower'], found['upper'])})"
+    if not scale.measure.zero_is_null:
+        return f"{text}."
+    before = None
+    if printed is not None and "lower" in printed and "upper" in printed:
+        before = _side(printed)
+    return f"{text}{_direction(_side(found), before)}"
 
 
 def _direction(now: int, before: int | None) -> str:
@@ -296,19 +271,64 @@ def _direction(now: int, before: int | None) -> str:
     side = {1: "above", -1: "below", 0: ""}[now]
     where = f"lies wholly {side} zero" if side else "includes zero"
     if before is None:
-        return f"The 95 % interval {where}."
+        return f"; the interval {where}."
     if now == before:
         return (
-            f"The average is {side} zero, as the paper says: both 95 % intervals lie wholly {side} "
-            "it."
-            if side
-            else "As in the paper, the 95 % interval includes zero: either side is possible."
+            f": {side} zero, as the paper says." if side else "; as in the paper, it may be zero."
         )
     if now == 0:
-        return "It becomes less certain: the 95 % interval now includes zero; the paper’s did not."
+        return ", less certain: the interval now includes zero; the paper’s did not."
     if before == 0:
-        return f"It becomes more certain: the 95 % interval {where}; the paper’s included it."
-    return f"It turns around: the 95 % interval {where}, the paper’s on the other side."
+        return f", more certain: the interval {where}; the paper’s included it."
+    return f", turned around: the interval {where}, the paper’s on the other side."
+
+
+def _certainty(document: Mapping[str, Any], chosen: Selected) -> str:
+    """Say how strong the evidence for an average effect is, without and with publication bias."""
+    factors = chosen.posterior[1].get("log_bayes_factors", {}) if chosen.posterior else {}
+    if chosen.focus not in factors:
+        return ""
+    factor = factors[chosen.focus]
+    text = f"the odds {_for_or_against(factor)} an average effect are {odds(factor)}"
+    if chosen.model["spec"]["mechanism"] == "none":
+        text = f"if every result was published, {text}"
+    averaged = averaged_effect(document)
+    if averaged is not None:
+        factor, mean, models = averaged
+        scale = chosen.scale
+        text += (
+            f"; if results may have gone missing ({models} models averaged), they are "
+            f"{odds(factor)} {_for_or_against(factor)} it, and the average is "
+            f"{scale.value(mean['mean'])} ({scale.interval(mean['lower'], mean['upper'])})"
+        )
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _for_or_against(log_factor: float) -> str:
+    return "for" if log_factor > 0 else "against"
+
+
+def _basis(extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say how much the paper rests on, where the spec states it."""
+    if "k" not in extra:
+        return ()
+    text = f"The paper rests on {extra['k']:,.0f} effects"
+    text += f" in {extra['m']:,.0f} samples" if "m" in extra else ""
+    text += f" with {extra['n']:,.0f} people" if "n" in extra else ""
+    return (f"{text}.",)
+
+
+def _holds(
+    chosen: Selected, found: Mapping[str, Any], printed: Mapping[str, float] | None
+) -> tuple[str, ...]:
+    sentences = (
+        ("The spec of this run states no printed number for the average effect.",)
+        if printed is None
+        else (_size(chosen.scale, found, printed),)
+    )
+    effects, samples = chosen.model["k"], chosen.model["m"]
+    basis = f"Here: {_count(effects, 'effect')} from {_count(samples, 'sample')}"
+    return (*sentences, f"{basis} (model “{_title(chosen)}”).")
 
 
 def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) -> str:
@@ -324,16 +344,13 @@ def _size(scale: Scale, found: Mapping[str, Any], printed: Mapping[str, float]) 
     much = next(word for limit, word in HOW_MUCH if abs(shift) < limit)
     margin = "well within" if abs(shift) < 1 else "within" if abs(shift) < Z95 else "beyond"
     return (
-        f"It is {much}{'larger' if shift > 0 else 'smaller'} than printed ({values}), {margin} the "
-        "paper’s own margin of error."
+        f"The average is {much}{'larger' if shift > 0 else 'smaller'} than printed ({values}), "
+        f"{margin} the paper’s own margin of error."
     )
 
 
 def _sure(chosen: Selected, models: Sequence[Selected]) -> tuple[str, ...]:
     sentences = []
-    factors = chosen.posterior[1].get("log_bayes_factors", {}) if chosen.posterior else {}
-    if chosen.focus in factors:
-        sentences.append(_weight_of_evidence(chosen, factors[chosen.focus]))
     new, found = chosen.estimate("new_sample"), chosen.estimate(chosen.focus)
     if new is not None and found is not None and "lower" in new:
         wide = (new["upper"] - new["lower"]) / (found["upper"] - found["lower"])
@@ -353,17 +370,6 @@ def _sure(chosen: Selected, models: Sequence[Selected]) -> tuple[str, ...]:
         reach = f"is {low} in all" if low == high else f"lies between {low} and {high} in the"
         sentences.append(f"The average {reach} {len(means)} models of this report.")
     return tuple(sentences)
-
-
-def _weight_of_evidence(chosen: Selected, log_factor: float) -> str:
-    if abs(log_factor) < math.log(3):
-        return f"The data hardly tell whether there is an average effect ({odds(log_factor)})."
-    for_it, against = "there is an average effect", "there is none"
-    if log_factor < 0:
-        for_it, against = against, for_it
-    published = chosen.model["spec"]["mechanism"] == "none"
-    condition = ", if nothing was held back from publication" if published else ""
-    return f"The data speak for “{for_it}” over “{against}” by {odds(log_factor)}{condition}."
 
 
 def _average(chosen: Selected) -> str:

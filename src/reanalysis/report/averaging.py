@@ -16,39 +16,35 @@ from reanalysis.report.tables import (
     record_table,
     text,
 )
-from reanalysis.wording import Scale, evidence, number, odds, p_value, plain
+from reanalysis.wording import evidence, number, odds, p_value, plain
 
-__all__ = ["average_sentence", "average_tables"]
+__all__ = ["average_tables", "averaged_effect"]
+
+REGRESSIONS = {"pet": "PET", "peese": "PEESE"}
 
 
-def average_sentence(document: Mapping[str, Any], scale: Scale) -> str:
-    """Say in one sentence what is left of the effect once bias is allowed for.
+def averaged_effect(document: Mapping[str, Any]) -> tuple[float, Mapping[str, float], int] | None:
+    """Return what is left of the effect once bias is allowed for.
 
     Parameters
     ----------
     document : mapping
         The results document.
-    scale : Scale
-        The readable scale.
 
     Returns
     -------
-    str
-        Empty where nothing was averaged.
+    tuple or None
+        Log inclusion Bayes factor of the effect, averaged estimate (``mean``, ``lower``,
+        ``upper``), and number of models; None where nothing was averaged.
     """
     average = document.get("average")
     if not average:
-        return ""
+        return None
     factor = _inclusion(average, "effect").get("log_bayes_factor")
     mean = average["averaged"].get("mu")
     if factor is None or mean is None or "lower" not in mean:
-        return ""
-    direction = "for" if factor > 0 else "against"
-    return (
-        f"If several kinds of publication bias are allowed for ({len(average['models'])} models "
-        f"averaged), the odds are {odds(factor)} {direction} an average effect, and the average is "
-        f"{scale.value(mean['mean'])} ({scale.interval(mean['lower'], mean['upper'])})."
-    )
+        return None
+    return float(factor), mean, len(average["models"])
 
 
 def average_tables(
@@ -89,7 +85,7 @@ def _inclusion_table(inclusion: Sequence[Mapping[str, Any]]) -> Table:
         factor = row.get("log_bayes_factor")
         rows.append(
             (
-                text(str(row.get("component", "")).capitalize()),
+                text(_component(str(row.get("component", "")))),
                 _probability(row["prior"]),
                 _probability(row["posterior"]),
                 missing()
@@ -110,6 +106,16 @@ def _inclusion_table(inclusion: Sequence[Mapping[str, Any]]) -> Table:
         tuple(rows),
         note="Odds: inclusion Bayes factors, of all models with the component against all "
         "without it.",
+    )
+
+
+def _component(name: str) -> str:
+    """Return the name of a component as it is read: one of the three, or a kind of bias."""
+    kind, _, bias = name.partition(": ")
+    return (
+        f"{kind.capitalize()}: {REGRESSIONS.get(bias, f'selection ({bias})')}"
+        if bias
+        else kind.capitalize()
     )
 
 

@@ -45,7 +45,7 @@ def make_methods(
     )
     return {
         "methods": text,
-        "results": " ".join(filter(None, (answer.headline, *answer.holds, *answer.sure)))
+        "results": " ".join((*answer.headline, *answer.holds, *answer.sure))
         if usable(models[0])
         else "",
         "references": [str(REFERENCES[key]) for key in keys],
