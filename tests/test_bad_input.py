@@ -130,7 +130,7 @@ def test_empty_table(project: Path) -> None:
 
 
 def test_one_row(project: Path) -> None:
-    one(refuse(project, table(project, "r,n\n.2,30\n")), "1 usable rows", "at least two")
+    one(refuse(project, table(project, "r,n\n.2,30\n")), "one usable row", "at least two")
 
 
 def test_missing_column(project: Path) -> None:
@@ -257,7 +257,7 @@ def test_every_problem_of_a_table_at_once_each_with_row_and_label(project: Path)
         2,
         1,
     ]
-    assert any("t.csv:4: column 'r': 'x'" in fault for fault in faults)
+    assert any("t.csv:4 ('Cho'): column 'r': 'x'" in fault for fault in faults)
 
 
 # The spec

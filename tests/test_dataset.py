@@ -162,7 +162,7 @@ def test_variances_of_very_different_size_are_noted(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("r\n.2\n.3\n", ["no effect sizes", "(ri, ni)", "Columns: r"]),
-        ("r,n\n.2,30\n", ["1 usable rows", "at least two"]),
+        ("r,n\n.2,30\n", ["one usable row", "at least two", "0.203"]),
         ("r,n\n1.2,30\n.3,40\n", ["t.csv:2", "r is 1.2", "between -1 and 1"]),
         ("r,n\n1,30\n.3,40\n", ["t.csv:2", "1 has no Fisher z"]),
         ("r,n\n23,30\n.3,40\n", ["t.csv:2", "write 0.23"]),

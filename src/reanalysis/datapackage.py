@@ -12,9 +12,10 @@ from pydantic.dataclasses import dataclass
 
 from reanalysis.tables import DataError
 
-__all__ = ["missing_values", "package_roles", "package_schema", "read_package"]
+__all__ = ["missing_values", "package_roles", "package_schema", "read_codebook", "read_package"]
 
 MISSING = frozenset({"", "NA"})
+MAX_BYTES = 10_000_000
 Number = Annotated[float, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 LOOSE = ConfigDict(extra="ignore", allow_inf_nan=False)
@@ -107,6 +108,8 @@ def read_package(path: Path) -> dict[str, Any]:
     file = path / "datapackage.json"
     if not file.is_file():
         raise DataError([f"{path}: no datapackage.json; name the CSV file itself, or add one."])
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise DataError([f"{file}: {size:,} bytes; a descriptor holds at most {MAX_BYTES:,}."])
     try:
         package = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -139,6 +142,39 @@ def read_package(path: Path) -> dict[str, Any]:
     if problems:
         raise DataError(problems)
     return package
+
+
+def read_codebook(path: Path) -> str:
+    """Return the ``codebook.md`` of a folder, which the report shows.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    str
+        Its text; empty where there is none.
+
+    Raises
+    ------
+    DataError
+        If it is a link out of the folder, too large, or not UTF-8.
+    """
+    file = path / "codebook.md"
+    if not file.is_file():
+        return ""
+    if not file.resolve().is_relative_to(path.resolve()):
+        raise DataError([f"{file}: a link out of its folder; put the text itself there."])
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise DataError([f"{file}: {size:,} bytes; a codebook holds at most {MAX_BYTES:,}."])
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            [f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8."]
+        ) from None
 
 
 def package_roles(package: Mapping[str, Any], resource: str) -> dict[str, str]:

@@ -14,7 +14,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reanalysis.datapackage import missing_values, package_roles, package_schema, read_package
+from reanalysis.datapackage import (
+    missing_values,
+    package_roles,
+    package_schema,
+    read_codebook,
+    read_package,
+)
 from reanalysis.reading import Composites, Estimand, Reading, read_effects
 from reanalysis.roles import guess_roles
 from reanalysis.tables import DataError, TextTable, parse_table, table_bytes
@@ -238,6 +244,7 @@ def load_dataset(
     direction: Literal["positive", "negative"] | None = None,
     missing: Literal["error", "drop"] = "error",
     decimal: str = ".",
+    encoding: str = "",
     intercorrelation: float | None = None,
 ) -> Dataset:
     """Load a data folder or a bare CSV.
@@ -258,6 +265,8 @@ def load_dataset(
         ``error``, or ``drop`` for rows without an effect size.
     decimal : str
         Decimal mark of the numbers.
+    encoding : str
+        Encoding of the tables, one of `reanalysis.tables.ENCODINGS`; UTF-8 by default.
     intercorrelation : float, optional
         Correlation assumed among the effects of a composite.
 
@@ -284,13 +293,14 @@ def load_dataset(
             direction=direction,
             missing=missing,
             decimal=decimal,
+            encoding=encoding,
             intercorrelation=intercorrelation,
         )
     raw = table_bytes(path)
     if table:
         raise DataError([f"{path}: a bare CSV has no table '{table}'; leave 'table' out."])
     return _bare(
-        parse_table(raw, source=str(path)),
+        parse_table(raw, source=str(path), encoding=encoding),
         Provenance(path=str(path), sha256=hashlib.sha256(raw).hexdigest()),
         name=path.stem,
         measure=measure,
@@ -350,6 +360,7 @@ def _load_folder(
     direction: Literal["positive", "negative"] | None,
     missing: Literal["error", "drop"],
     decimal: str,
+    encoding: str,
     intercorrelation: float | None,
 ) -> Dataset:
     package = read_package(path)
@@ -360,7 +371,7 @@ def _load_folder(
         if not file.is_file():
             problems.append(f"{file}: named in datapackage.json, but not there.")
             continue
-        raw = file.read_bytes()
+        raw = table_bytes(file)
         digest = hashlib.sha256(raw).hexdigest()
         declared = str(resource.get("hash", "")).removeprefix("sha256:")
         if declared != digest:
@@ -371,7 +382,7 @@ def _load_folder(
             continue
         hashes[resource["name"]] = digest
         try:
-            tables[resource["name"]] = parse_table(raw, source=str(file))
+            tables[resource["name"]] = parse_table(raw, source=str(file), encoding=encoding)
         except DataError as error:
             problems += error.problems
     if problems:
@@ -379,7 +390,6 @@ def _load_folder(
     name = table or own.get("default") or next(iter(tables))
     if name not in tables:
         raise DataError([f"{path}: no table '{name}'; it has {', '.join(tables)}."])
-    codebook = path / "codebook.md"
     settings = own.get("tables", {}).get(name, {})
     rho = intercorrelation if intercorrelation is not None else settings.get("intercorrelation")
     empty = pd.DataFrame()
@@ -402,7 +412,7 @@ def _load_folder(
                 " ".join(filter(None, (entry.get("title", ""), entry.get("path", ""))))
                 for entry in package.get("sources", [])
             ),
-            codebook=codebook.read_text(encoding="utf-8") if codebook.is_file() else "",
+            codebook=read_codebook(path),
         ),
         tables=MappingProxyType(tables),
         resource=name,

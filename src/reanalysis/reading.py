@@ -39,6 +39,10 @@ NUMERIC_ROLES = (
     "composite",
     "n_measured",
 )
+TEXT_ROLES = ("sample", "study", "label", "effect")
+EMPTY = frozenset({""})
+MOST = 1e6  # effects behind one row
+NORMAL_975 = 1.959963984540054
 COUNT_ROLES = ("n_averaged", "composite_of", "n_measured")
 
 
@@ -123,16 +127,13 @@ def read_effects(text: TextTable, reading: Reading) -> EffectTable:
     """
     roles = reading.roles
     problems = role_faults(text, roles, reading.measure)
-    numbers, faults, bad = _role_numbers(text, reading)
+    where = _places(text, roles)
+    numbers, faults, bad = _role_numbers(text, reading, where)
     if problems:
         raise DataError(problems + faults)
-    table, mixed, problems = _typed(text, reading)
+    table, mixed, problems = _typed(text, reading, where)
     problems = list(dict.fromkeys(problems + faults))
     effects = _standard_columns(text, roles, numbers)
-    where = [
-        f"{text.source}:{line}" + (f" ('{name}')" if name else "")
-        for line, name in zip(text.lines, effects["label"], strict=True)
-    ]
     problems += [
         f"{where[i]}: column '{roles['sample']}' is empty; every row needs its sample."
         for i, sample in enumerate(effects["sample"])
@@ -164,16 +165,35 @@ def read_effects(text: TextTable, reading: Reading) -> EffectTable:
     keep &= ~lost
     problems += structure_faults(text, roles, effects, where)
     if not problems and keep.sum() < 2:
-        problems.append(
-            f"{text.source}: {keep.sum()} usable rows; a meta-analysis needs at least two "
-            "effect sizes."
-        )
+        problems.append(f"{text.source}: {_too_few(effects[keep])}")
     if problems:
         raise DataError(problems)
     effects = effects[keep].reset_index(drop=True)
     notes += oddities(effects, text.file)
     table = table[keep].reset_index(drop=True).assign(yi=effects["yi"], vi=effects["vi"])
     return EffectTable(table, effects, mixed, tuple(notes))
+
+
+def _places(text: TextTable, roles: Mapping[str, str]) -> list[str]:
+    """Return the place of each row for messages: file, line and label."""
+    column = next((roles[r] for r in ("label", "study", "sample") if r in roles), "")
+    names = text.column(column) if column in text.header else [""] * len(text.rows)
+    return [
+        f"{text.source}:{line}" + (f" ('{' '.join(name.split())}')" if name else "")
+        for line, name in zip(text.lines, names, strict=True)
+    ]
+
+
+def _too_few(effects: pd.DataFrame) -> str:
+    """Say that nothing can be pooled; of a single effect, all there is to say."""
+    need = "a meta-analysis needs at least two effect sizes"
+    if effects.empty:
+        return f"no usable row; {need}."
+    yi, sei = float(effects["yi"].iloc[0]), float(np.sqrt(effects["vi"].iloc[0]))
+    return (
+        f"one usable row; {need}. All this one says is its own estimate, {yi:.3g} (95 % interval "
+        f"{yi - NORMAL_975 * sei:.3g} to {yi + NORMAL_975 * sei:.3g}) on the analysis scale."
+    )
 
 
 def _standard_columns(
@@ -224,20 +244,24 @@ def _convert_correlations(
     effects["yi"], effects["vi"] = yi, vi
 
 
-def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def _typed(
+    text: TextTable, reading: Reading, where: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Return the typed columns, the mixed columns and the cells that break the schema."""
-    blanks = reading.blanks
+    names = {reading.roles[role] for role in TEXT_ROLES if role in reading.roles}
     columns: dict[str, Any] = {}
     mixed: dict[str, str] = {}
     problems: list[str] = []
     for name in text.header:
         cells = text.column(name)
+        # A study may be called "NA"; where it is missing, its cell is empty.
+        blanks = EMPTY if name in names and not reading.schema else reading.blanks
         few = sum(cell not in blanks for cell in cells) / 4
         spec = reading.schema.get(name, {})
         kind = spec.get("type", "any")
         values: list[float] = []
-        bad: list[tuple[int, str]] = []
-        for line, cell in zip(text.lines, cells, strict=True):
+        bad: list[tuple[str, str]] = []
+        for place, cell in zip(where, cells, strict=True):
             if kind not in ("any", "number", "integer"):
                 break
             if cell in blanks:
@@ -247,45 +271,47 @@ def _typed(text: TextTable, reading: Reading) -> tuple[pd.DataFrame, dict[str, s
                 values.append(parse_number(cell, decimal=reading.decimal))
             except ValueError as error:
                 values.append(np.nan)
-                bad.append((line, str(error)))
+                bad.append((place, str(error)))
                 if kind == "any" and len(bad) > few:
                     break  # plainly text
-        problems += _schema_faults(text, name, spec, blanks)
+        problems += _schema_faults(text, name, spec, blanks, where)
         if kind in ("number", "integer"):
-            problems += [f"{text.source}:{line}: column '{name}': {why}." for line, why in bad]
-            problems += _limit_faults(text, name, spec, values)
+            problems += [f"{place}: column '{name}': {why}." for place, why in bad]
+            problems += _limit_faults(name, spec, values, where)
             columns[name] = values
         elif kind == "any" and not bad and not np.isnan(values).all():
             columns[name] = values
         else:
             if kind == "any" and bad and len(bad) <= few:
-                mixed[name] = f"{text.source}:{bad[0][0]}: column '{name}': {bad[0][1]}"
+                mixed[name] = f"{bad[0][0]}: column '{name}': {bad[0][1]}"
             columns[name] = [None if cell in blanks else cell for cell in cells]
     return pd.DataFrame(columns), mixed, problems
 
 
 def _schema_faults(
-    text: TextTable, name: str, spec: Mapping[str, Any], blanks: frozenset[str]
+    text: TextTable,
+    name: str,
+    spec: Mapping[str, Any],
+    blanks: frozenset[str],
+    where: Sequence[str],
 ) -> list[str]:
     rules = spec.get("constraints", {})
     if not rules:
         return []
     problems = []
     seen: dict[str, int] = {}
-    for line, cell in zip(text.lines, text.column(name), strict=True):
+    for place, line, cell in zip(where, text.lines, text.column(name), strict=True):
         if cell in blanks:
             if rules.get("required"):
-                problems.append(f"{text.source}:{line}: column '{name}' is empty; it is required.")
+                problems.append(f"{place}: column '{name}' is empty; fill it in, it is required.")
             continue
         allowed = rules.get("enum")
         if allowed and cell not in [str(value) for value in allowed]:
             choices = ", ".join(map(str, allowed))
-            problems.append(
-                f"{text.source}:{line}: column '{name}': '{cell}' is not one of {choices}."
-            )
+            problems.append(f"{place}: column '{name}': '{cell}' is not one of {choices}.")
         if rules.get("unique") and cell in seen:
             problems.append(
-                f"{text.source}:{line}: column '{name}': '{cell}' is already in line {seen[cell]}; "
+                f"{place}: column '{name}': '{cell}' is already in line {seen[cell]}; "
                 "the data package wants each value once."
             )
         seen.setdefault(cell, line)
@@ -293,20 +319,20 @@ def _schema_faults(
 
 
 def _limit_faults(
-    text: TextTable, name: str, spec: Mapping[str, Any], values: Sequence[float]
+    name: str, spec: Mapping[str, Any], values: Sequence[float], where: Sequence[str]
 ) -> list[str]:
     rules = spec.get("constraints", {})
     lowest, highest = rules.get("minimum", -np.inf), rules.get("maximum", np.inf)
     return [
-        f"{text.source}:{line}: column '{name}': {value:g} is not between {lowest:g} and "
-        f"{highest:g}, as the data package has it."
-        for line, value in zip(text.lines, values, strict=True)
+        f"{place}: column '{name}': {value:g} is not between {lowest:g} and {highest:g}, as the "
+        "data package has it; correct the cell or the package."
+        for place, value in zip(where, values, strict=True)
         if value < lowest or value > highest
     ]
 
 
 def _role_numbers(
-    text: TextTable, reading: Reading
+    text: TextTable, reading: Reading, where: Sequence[str]
 ) -> tuple[dict[str, Vector], list[str], NDArray[np.bool_]]:
     """Return the numbers of each role, the cells that are none, and the rows that have such."""
     numbers: dict[str, Vector] = {}
@@ -317,17 +343,21 @@ def _role_numbers(
         if roles.get(role) not in text.header:
             continue
         column, values = roles[role], []
-        for i, (line, cell) in enumerate(zip(text.lines, text.column(column), strict=True)):
+        for i, (place, cell) in enumerate(zip(where, text.column(column), strict=True)):
             value = np.nan
             if cell not in reading.blanks:
                 try:
                     value = parse_number(cell, decimal=reading.decimal)
                 except ValueError as error:
                     bad[i] = True
-                    problems.append(f"{text.source}:{line}: column '{column}': {error}.")
-            if role in COUNT_ROLES and np.isfinite(value) and (value < 1 or value % 1):
+                    problems.append(f"{place}: column '{column}': {error}.")
+            if (
+                role in COUNT_ROLES
+                and np.isfinite(value)
+                and not (1 <= value <= MOST and value % 1 == 0)
+            ):
                 problems.append(
-                    f"{text.source}:{line}: column '{column}': '{cell}' is not a count (1, 2, …)."
+                    f"{place}: column '{column}': '{cell}' is not a count; write 1, 2, …"
                 )
             values.append(value)
         numbers[role] = np.array(values)

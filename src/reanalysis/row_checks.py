@@ -23,6 +23,8 @@ Vector = NDArray[np.float64]
 
 LARGEST_Z = 10.0
 VARIANCE_RATIO = 1e7
+SMALLEST, LARGEST = 1e-30, 1e30  # their squares and ratios stay numbers
+LARGEST_N = 1e12
 FEW_SAMPLES = 5
 
 
@@ -92,11 +94,11 @@ def correlation_faults(
             continue
         if abs(ri[i]) >= 1:
             hint = (
-                "1 has no Fisher z"
+                f"{ri[i]:g} has no Fisher z; look it up, or leave the row out"
                 if abs(ri[i]) == 1
                 else f"write {ri[i] / 100:g} if it is a percentage"
-                if abs(ri[i]) <= 100
-                else "check the column"
+                if 2 <= abs(ri[i]) <= 100
+                else "look it up, and check that the column holds correlations"
             )
             problems.append(
                 f"{place}: {roles['ri']} is {ri[i]:g}; a correlation lies between -1 and 1 "
@@ -104,11 +106,15 @@ def correlation_faults(
             )
         if ni[i] <= 3:
             problems.append(
-                f"{place}: {roles['ni']} is {ni[i]:g}; Fisher's z needs a sample size above 3."
+                f"{place}: {roles['ni']} is {ni[i]:g}; Fisher's z needs a sample size above 3; "
+                "look it up, or leave the row out."
             )
+        elif ni[i] > LARGEST_N:
+            problems.append(f"{place}: {roles['ni']} is {ni[i]:g}; no sample is that large.")
         elif ni[i] % 1:
             problems.append(
-                f"{place}: {roles['ni']} is {ni[i]:g}; a sample size is a whole number."
+                f"{place}: {roles['ni']} is {ni[i]:g}; a sample size is a whole number; write "
+                "how many people there were."
             )
     return problems
 
@@ -125,6 +131,7 @@ def effect_faults(
     role = "vi" if "vi" in roles else "sei"
     word = "sampling variances" if role == "vi" else "standard errors"
     yi, spread = numbers["yi"], numbers[role]
+    ni = numbers.get("ni", np.full(len(yi), np.nan))
     problems = []
     for i, place in enumerate(where):
         if not checked[i]:
@@ -138,7 +145,24 @@ def effect_faults(
                 )
             continue
         if spread[i] <= 0:
-            problems.append(f"{place}: {roles[role]} is {spread[i]:g}; {word} must be positive.")
+            problems.append(
+                f"{place}: {roles[role]} is {spread[i]:g}; {word} must be positive; look it up, "
+                "or leave the row out."
+            )
+        elif not SMALLEST <= spread[i] <= LARGEST:
+            problems.append(
+                f"{place}: {roles[role]} is {spread[i]:g}; {word} between {SMALLEST:g} and "
+                f"{LARGEST:g} can be computed with; check the cell."
+            )
+        if ni[i] <= 0:
+            problems.append(
+                f"{place}: {roles['ni']} is {ni[i]:g}; a sample size is positive; look it up, or "
+                "leave the cell empty."
+            )
+        if abs(yi[i]) > LARGEST:
+            problems.append(
+                f"{place}: {roles['yi']} is {yi[i]:g}, beyond {LARGEST:g}; check the cell."
+            )
         lowest, highest = MEASURES[measure].bounds
         if not lowest <= yi[i] <= highest:
             problems.append(
@@ -205,11 +229,13 @@ def _numbered_within_samples(effects: pd.DataFrame) -> bool:
 def oddities(effects: pd.DataFrame, source: str) -> list[str]:
     """Name what is allowed but worth a look."""
     notes = []
-    ratio = effects["vi"].max() / effects["vi"].min()
-    if ratio > VARIANCE_RATIO:
+    vi, line = effects["vi"].to_numpy(float), effects["line"].to_numpy()
+    low, high = int(vi.argmin()), int(vi.argmax())
+    if vi[high] / vi[low] > VARIANCE_RATIO:
         notes.append(
-            f"{source}: the largest sampling variance is {ratio:.2g} times the smallest; "
-            "check for standard errors or typing errors among them."
+            f"{source}: the largest sampling variance (line {line[high]}) is "
+            f"{vi[high] / vi[low]:.2g} times the smallest (line {line[low]}, {vi[low]:.2g}); check "
+            "for standard errors or typing errors among them."
         )
     folded: dict[str, str] = {}
     for sample in effects["sample"].unique():
@@ -219,7 +245,8 @@ def oddities(effects: pd.DataFrame, source: str) -> list[str]:
                 f"{source}: samples '{folded[key]}' and '{sample}' differ only in case, spaces or "
                 "the form of a letter; they are taken as two."
             )
-    if len(folded) < FEW_SAMPLES:
-        count = "one sample" if len(folded) == 1 else f"{len(folded)} samples"
+    m = effects["sample"].nunique()
+    if m < FEW_SAMPLES:
+        count = "one sample" if m == 1 else f"{m} samples"
         notes.append(f"{source}: {count} only; how much samples differ rests on the prior of tau.")
     return notes

@@ -76,6 +76,8 @@ class DataSource:
         ``error`` (default) or ``drop`` for rows without an effect size.
     decimal : str
         Decimal mark of the CSV, ``.`` or ``,``.
+    encoding : str
+        Encoding of the CSV; UTF-8 by default.
     intercorrelation : float
         Correlation assumed among the effects of a printed composite.
     """
@@ -87,6 +89,7 @@ class DataSource:
     columns: Roles = field(default_factory=dict)
     missing: Literal["error", "drop"] = "error"
     decimal: Literal[".", ","] = "."
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252", "mac-roman"] = "utf-8"
     intercorrelation: Annotated[Number, Field(ge=0, lt=1)] | None = None
 
 

@@ -34,6 +34,12 @@ from reanalysis.spec_values import LIST, Count, suggest
 __all__ = ["identifier", "load_reanalysis", "parse_reanalysis", "toml_string"]
 
 MAX_BYTES = 1_000_000
+HINTS = {
+    "Cannot overwrite a value": "; the key is there twice, delete one",
+    "Cannot declare": "; the table is there twice, delete one or write [[double brackets]]",
+    "Cannot mutate immutable": "; the key is there twice, delete one",
+    "Invalid value": "; write text in quotes, numbers with a point, and true or false",
+}
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -155,8 +161,13 @@ def parse_reanalysis(text: str, *, name: str, path: Path | None = None) -> Reana
         raw = tomllib.loads(text)
     except RecursionError:
         raise SpecError([f"{where}: brackets are nested too deeply to be a spec."]) from None
-    except ValueError as error:  # TOMLDecodeError, and plain ValueError for a huge integer
-        raise SpecError([f"{where}: not valid TOML: {error}."]) from None
+    except tomllib.TOMLDecodeError as error:
+        hint = next((words for sign, words in HINTS.items() if sign in str(error)), "")
+        raise SpecError([f"{where}: not valid TOML: {error}{hint}."]) from None
+    except ValueError:  # what Python says of a number with thousands of digits
+        raise SpecError(
+            [f"{where}: not valid TOML: a number has thousands of digits; correct it."]
+        ) from None
     try:
         file = _FILE.validate_python(raw)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from reanalysis.nearest import nearest
 from reanalysis.priors import FAMILIES, Prior
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 MAX_FLOAT = sys.float_info.max
+DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))]
+)
 ROLES = (
     "yi",
     "vi",
@@ -79,6 +82,13 @@ def shorten(value: object) -> str:
     """Return a value as a message shows it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _not_a_device(name: str) -> str:
+    """Refuse the names that Windows keeps for devices, whatever their ending."""
+    if name in DEVICES:
+        raise ValueError(f"'{name}' is the name of a device on Windows; choose another")
+    return name
 
 
 def _prior(value: object) -> Prior:
@@ -203,7 +213,9 @@ def _is_number(value: object) -> bool:
 Priors = Annotated[Mapping[str, Prior], BeforeValidator(_priors)]
 Roles = Annotated[Mapping[str, str], BeforeValidator(_roles)]
 Filter = Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(_filter)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Identifier = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_not_a_device)
+]
 Number = Annotated[float, Field(strict=True)]
 Count = Annotated[int, Field(strict=True)]
 Published = Annotated[Mapping[str, float | str], BeforeValidator(_published)]

@@ -12,14 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["DataError", "TextTable", "parse_number", "parse_table", "read_table", "table_bytes"]
+__all__ = [
+    "ENCODINGS",
+    "DataError",
+    "TextTable",
+    "parse_number",
+    "parse_table",
+    "read_table",
+    "table_bytes",
+]
 
 MAX_BYTES = 50_000_000
 MAX_PROBLEMS = 50
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-BIDI = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "mac-roman")
+# Direction marks reorder what people see; characters without width make two names look like one.
+UNSEEN = dict.fromkeys(
+    [0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
+)
 
 
 class DataError(ValueError):
@@ -68,13 +80,15 @@ class TextTable:
         return [row[position] for row in self.rows]
 
 
-def read_table(path: str | Path) -> TextTable:
+def read_table(path: str | Path, *, encoding: str = "") -> TextTable:
     """Read a CSV file.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The file.
+    encoding : str
+        One of `ENCODINGS`; UTF-8 by default.
 
     Returns
     -------
@@ -88,7 +102,7 @@ def read_table(path: str | Path) -> TextTable:
     OSError
         If it cannot be read.
     """
-    return parse_table(table_bytes(path), source=str(path))
+    return parse_table(table_bytes(path), source=str(path), encoding=encoding)
 
 
 def table_bytes(path: str | Path) -> bytes:
@@ -128,7 +142,7 @@ def table_bytes(path: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def parse_table(raw: bytes, *, source: str) -> TextTable:
+def parse_table(raw: bytes, *, source: str, encoding: str = "") -> TextTable:
     """Split the bytes of a CSV into text cells.
 
     Parameters
@@ -137,6 +151,8 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
         Content of the file.
     source : str
         Name for messages.
+    encoding : str
+        One of `ENCODINGS`; UTF-8 by default.
 
     Returns
     -------
@@ -148,13 +164,14 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
     DataError
         If the content is not a table; names each line.
     """
-    text = _decode(raw, source)
+    text = _decode(raw, source, encoding)
+    _refuse_nul(text, source)
     delimiter = _delimiter(text, source)
     records = _split(text, delimiter)
     if not records:
         raise DataError([f"{source}: the file is empty; it needs a header line and rows."])
     (_, header), *body = records
-    header = [name.strip().translate(BIDI) for name in header]
+    header = [_tidy(name) for name in header]
     problems = _header_problems(header, source)
     rows, lines = [], []
     stripped = False
@@ -166,7 +183,7 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
                 f"({word}); quote a cell that holds a {DELIMITERS[delimiter]}."
             )
             continue
-        clean = [cell.strip().translate(BIDI) for cell in cells]
+        clean = [_tidy(cell) for cell in cells]
         stripped |= clean != cells
         problems += [
             f"{source}:{line}: column '{name}' holds a control character; retype the cell."
@@ -184,7 +201,9 @@ def parse_table(raw: bytes, *, source: str) -> TextTable:
     if delimiter != ",":
         notes.append(f"{table.file}: read as a {DELIMITERS[delimiter]}-separated file.")
     if stripped:
-        notes.append(f"{table.file}: spaces around cells and direction marks were removed.")
+        notes.append(
+            f"{table.file}: spaces around cells and characters without width were removed."
+        )
     return replace(table, notes=tuple(notes))
 
 
@@ -235,10 +254,28 @@ def _number_hint(text: str) -> str:
     return "; write digits with a decimal point only"
 
 
-def _decode(raw: bytes, source: str) -> str:
+def _tidy(cell: str) -> str:
+    """Return a cell without what surrounds its text unseen."""
+    return cell.translate(UNSEEN).strip()
+
+
+def _decode(raw: bytes, source: str, encoding: str) -> str:
+    if encoding not in ("", "utf-8"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeError as error:
+            raise DataError(
+                [
+                    f"{source}: not {encoding} text ({error}); correct 'encoding' under [data], "
+                    "or save the file as CSV UTF-8."
+                ]
+            ) from None
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(
-            [f"{source}: UTF-16 text; save it as CSV UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)."]
+            [
+                f"{source}: UTF-16 text; save it as CSV UTF-8 (iconv -f UTF-16 -t UTF-8 converts "
+                'it), or set encoding = "utf-16" under [data].'
+            ]
         )
     if raw[:4] == b"PK\x03\x04":
         raise DataError([f"{source}: a spreadsheet or zip file; save the sheet as CSV (UTF-8)."])
@@ -249,13 +286,17 @@ def _decode(raw: bytes, source: str) -> str:
         raise DataError(
             [
                 f"{source}:{line}: byte {error.start} is not UTF-8; save it as CSV UTF-8 "
-                "(iconv -f LATIN1 -t UTF-8 converts Latin-1)."
+                "(iconv -f LATIN1 -t UTF-8 converts Latin-1), or set encoding under [data], one "
+                f"of {', '.join(ENCODINGS)}."
             ]
         ) from None
+    return text
+
+
+def _refuse_nul(text: str, source: str) -> None:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError([f"{source}:{line}: holds a NUL character; save the file as CSV UTF-8."])
-    return text
 
 
 def _split(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
