@@ -27,6 +27,7 @@ from reanalysis.spec import ModelSpec, SpecError
 __all__ = ["LOG_TAU_RATIO", "Design", "make_design", "resolve_priors"]
 
 Vector = NDArray[np.float64]
+SAME = 1e-9  # relative difference of variances that is rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -267,6 +268,14 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
             [
                 f"{where}: levels = 3, but every sample has one effect, so tau_within cannot be "
                 'told from tau_between; set levels = 2 or "auto".'
+            ]
+        )
+    if model.mechanism in ("pet", "peese") and np.ptp(design.vi) <= SAME * design.vi.max():
+        raise SpecError(
+            [
+                f'{where}: mechanism = "{model.mechanism}" asks how effects change with their '
+                f"standard error, but all have the same, {np.sqrt(design.vi[0]):.3g}; the data "
+                "hold no information about that. Choose another mechanism."
             ]
         )
     resolve_priors(design, model)

@@ -142,6 +142,7 @@ def read_data(asked: Reanalysis, *, allow_outside: bool = False) -> Dataset:
         direction=source.direction,
         missing=source.missing,
         decimal=source.decimal,
+        encoding=source.encoding,
         intercorrelation=source.intercorrelation,
     )
 
