@@ -172,12 +172,14 @@ def test_a_failed_run_leaves_no_empty_folder(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "fits").mkdir()
-    (tmp_path / ".results.json.x.part").write_text("{")
-    (tmp_path / "fits" / ".m.nc.99.tmp").write_text("")
+    for name in (".results.json.x.part", "fits/.m.nc.x.part", "inputs/data/.t.csv.x.part"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".mine.part").write_text("")
     with OutputFolder(tmp_path):
         pass
-    assert files(tmp_path) == set()
+    assert files(tmp_path) == {"other/.mine.part"}
 
 
 def test_a_table_that_changes_during_the_run_is_noticed(source: Path) -> None:

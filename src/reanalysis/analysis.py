@@ -73,8 +73,7 @@ class ModelResult:
     @property
     def converged(self) -> bool:
         """Whether NUTS, where it ran, passed its gate."""
-        diagnostics = self.nuts.diagnostics if self.nuts else None
-        return diagnostics.passed if diagnostics else True
+        return self.nuts is None or self.nuts.passed
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,7 +322,14 @@ def _fit_nuts(
         from reanalysis.nuts import fit_nuts
 
         steps.draws(0, settings.chains * (settings.tune + settings.draws))
-        return fit_nuts(design, model, settings=settings, seed=options.seed, progress=steps.draws)
+        return fit_nuts(
+            design,
+            model,
+            settings=settings,
+            seed=options.seed,
+            progress=steps.draws,
+            tell=steps.note,
+        )
 
     if options.keep is None:
         return compute()

@@ -192,6 +192,8 @@ def _answer(claim: Claim, model: Fitted | None) -> Entry:
     posterior = model.exact or model.nuts
     if posterior is None:
         return Entry(claim, UNCHECKABLE, "No Bayesian fit of this model is there.", rule)
+    if not posterior.passed:
+        return Entry(claim, UNCHECKABLE, "The fit of this model did not converge.", rule)
     name = coefficient(model.design, claim.parameter)
     frequentist = model.reml.estimates.get(name) if model.reml else None
     base = Entry(

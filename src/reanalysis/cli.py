@@ -31,6 +31,7 @@ __all__ = ["main"]
 DIFFERS, BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 130, 143
 MISCALIBRATED = 0.001
 TOLD_EVERY = 2.0  # seconds between lines of progress
+KEPT = "finished fits are kept, and the same command goes on."
 
 EXAMPLES = """\b
 Reanalyse a published meta-analysis: exact, NUTS and REML side by side, in one report.
@@ -47,7 +48,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and translate what can go wrong."""
         try:
-            with _termination():
+            with _signals():
                 return super().invoke(ctx)
         except ValueError as error:
             problems = _problems(error)
@@ -61,8 +62,12 @@ class Commands(click.Group):
             _complain([_words(error)])
             ctx.exit(FILES)
         except KeyboardInterrupt:
-            _complain(["interrupted; finished fits are kept, and the same command goes on."])
+            _complain([f"interrupted; {KEPT}"])
             ctx.exit(INTERRUPTED)
+        except SystemExit as stop:
+            if stop.code == TERMINATED:
+                _complain([f"terminated; {KEPT}"])
+            raise
 
 
 def _problems(error: ValueError) -> tuple[str, ...] | None:
@@ -87,20 +92,36 @@ def _complain(lines: tuple[str, ...] | list[str]) -> None:
 
 
 @contextmanager
-def _termination() -> Iterator[None]:
-    """Leave by an exception on SIGTERM, so that locks are released and parts removed."""
+def _signals() -> Iterator[None]:
+    """Leave by an exception on Ctrl-C and SIGTERM, so that locks are released and parts removed.
+
+    A second one ends the process at once, whatever it is doing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = False
 
     def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(TERMINATED)
+        nonlocal heard
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        if heard:
+            os.kill(os.getpid(), number)
+        heard = True
+        if number == signal.SIGTERM:
+            sys.exit(TERMINATED)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, leave)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup, or in the background of a script
+            signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -149,15 +170,13 @@ def run(
     from reanalysis.locate import load_source
     from reanalysis.plan import ENGINES
     from reanalysis.runner import run as run_analysis
-    from reanalysis.scratch import writable_caches
     from reanalysis.terminal import answer, say, watch
 
     began = time.monotonic()
     asked = load_source(spec)
     folder = Path(out) if out is not None else Path("reports") / asked.name
-    with writable_caches() as note, watch() as progress:
-        if note:
-            say(f"note: {note}", err=True)
+    _provide_caches(ctx)
+    with watch() as progress:
         analysis = run_analysis(
             asked,
             tuple(e for e in ENGINES if e in engines) or ENGINES,
@@ -174,6 +193,16 @@ def run(
     size, seconds = report.stat().st_size / 1e6, time.monotonic() - began
     say(answer(analysis, f"{report} ({size:.1f} MB, {seconds:.0f} s)"))
     ctx.exit(_status(analysis))
+
+
+def _provide_caches(ctx: click.Context) -> None:
+    """See that PyTensor and Matplotlib, which are not imported yet, can write somewhere."""
+    from reanalysis.scratch import writable_caches
+    from reanalysis.terminal import say
+
+    note = ctx.with_resource(writable_caches())
+    if note:
+        say(f"note: {note}", err=True)
 
 
 def _status(analysis: "Analysis") -> int:
@@ -334,8 +363,10 @@ def init(csv: str, out: str | None, force: bool) -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR")
-def render(folder: str) -> None:
+@click.pass_context
+def render(ctx: click.Context, folder: str) -> None:
     """Make the report of DIR again from its results; nothing is fitted."""
+    _provide_caches(ctx)
     from reanalysis.output import render_folder
     from reanalysis.terminal import say
 
@@ -352,6 +383,7 @@ def verify(ctx: click.Context, folder: str, as_json: bool) -> None:
     Uses the data and the spec that the run archived in DIR; changes nothing. Exit status 1 if
     anything differs.
     """
+    _provide_caches(ctx)
     from reanalysis.terminal import say
     from reanalysis.verification import verify_folder
 
@@ -396,8 +428,10 @@ def multiverse(
 
     Results are kept as they come: the same command goes on where a run was stopped.
     """
+    _provide_caches(ctx)
     from reanalysis.atomic import write_together
     from reanalysis.multiverse import run_multiverse
+    from reanalysis.output import OutputFolder
     from reanalysis.plan import plan
     from reanalysis.plots.specification_curve import plot_specification_curve
     from reanalysis.plots.style import to_svg
@@ -406,18 +440,19 @@ def multiverse(
     planned = plan(spec, allow_outside=allow_outside)
     asked = planned.asked
     folder = _folder(out, asked.name, "multiverse")
-    result = run_multiverse(
-        planned.data,
-        next(iter(asked.models.values())),
-        asked.multiverse,
-        rope=asked.rope,
-        store=folder / "universes.jsonl",
-        scheduler=scheduler,
-        watcher=_tally(),
-    )
-    document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
-    figure = to_svg(plot_specification_curve(result))
-    write_together({folder / "multiverse.json": document, folder / "multiverse.svg": figure})
+    with OutputFolder(folder):
+        result = run_multiverse(
+            planned.data,
+            next(iter(asked.models.values())),
+            asked.multiverse,
+            rope=asked.rope,
+            store=folder / "universes.jsonl",
+            scheduler=scheduler,
+            watcher=_tally(),
+        )
+        document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
+        figure = to_svg(plot_specification_curve(result))
+        write_together({folder / "multiverse.json": document, folder / "multiverse.svg": figure})
     if as_json:
         say(document)
     else:
@@ -471,8 +506,10 @@ def calibrate(
 
     Exit status 3 if the posterior is not calibrated (p < .001 for any quantity).
     """
+    _provide_caches(ctx)
     from reanalysis.atomic import write_together
     from reanalysis.calibration import calibrate as run_calibration
+    from reanalysis.output import OutputFolder
     from reanalysis.plan import plan
     from reanalysis.plots.calibration import plot_calibration
     from reanalysis.plots.style import to_svg
@@ -483,23 +520,24 @@ def calibrate(
     planned = plan(spec, models=(model,) if model else (), allow_outside=allow_outside)
     name, entry = next(iter(planned.models.items()))
     folder = _folder(out, planned.asked.name, "calibration")
-    try:
-        result = run_calibration(
-            entry.design,
-            entry.spec,
-            engine=engine,
-            replicates=replicates,
-            seed=planned.asked.seed if seed is None else seed,
-            store=folder / "replicates.jsonl",
-            scheduler=scheduler,
-            watcher=_tally(),
-        )
-    except EngineError as error:
-        raise SpecError([f"model '{name}': {error}"]) from None
-    document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
-    figure = to_svg(plot_calibration(result))
-    part = name if engine == "exact" else f"{name}-{engine}"
-    write_together({folder / f"{part}.json": document, folder / f"{part}.svg": figure})
+    with OutputFolder(folder):
+        try:
+            result = run_calibration(
+                entry.design,
+                entry.spec,
+                engine=engine,
+                replicates=replicates,
+                seed=planned.asked.seed if seed is None else seed,
+                store=folder / "replicates.jsonl",
+                scheduler=scheduler,
+                watcher=_tally(),
+            )
+        except EngineError as error:
+            raise SpecError([f"model '{name}': {error}"]) from None
+        document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
+        figure = to_svg(plot_calibration(result))
+        part = name if engine == "exact" else f"{name}-{engine}"
+        write_together({folder / f"{part}.json": document, folder / f"{part}.svg": figure})
     worst = float(result.uniformity["p_holm"].min())
     if as_json:
         say(document)
@@ -524,9 +562,7 @@ def calibrate(
 
 
 def _folder(out: str | None, name: str, part: str) -> Path:
-    folder = Path(out) if out is not None else Path("reports") / name / part
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(out) if out is not None else Path("reports") / name / part
 
 
 def _tally() -> "Watcher":

@@ -76,10 +76,7 @@ def compare(
     sources: dict[str, Mapping[str, Estimate]] = {"published": published or {}}
     sources["reml"] = reml.estimates if reml else {}
     for name, posterior in (("exact", exact), ("nuts", nuts)):
-        failed = (
-            posterior is not None and posterior.diagnostics and not posterior.diagnostics.passed
-        )
-        sources[name] = posterior.estimates if posterior and not failed else {}
+        sources[name] = posterior.estimates if posterior and posterior.passed else {}
     parameters = list(dict.fromkeys(name for table in sources.values() for name in table))
     table = pd.DataFrame(index=pd.Index(parameters, name="parameter"))
     for source, estimates in sources.items():
@@ -114,7 +111,7 @@ def agreement(exact: Posterior | None, nuts: Posterior | None) -> pd.DataFrame:
         (ratio at most 4). Empty unless both are there and NUTS passed its gate.
     """
     columns = ["exact", "nuts", "difference", "mcse", "ratio", "agrees"]
-    if exact is None or nuts is None or (nuts.diagnostics and not nuts.diagnostics.passed):
+    if exact is None or nuts is None or not nuts.passed:
         return pd.DataFrame(columns=columns)
     rows = {}
     for name, e in exact.estimates.items():
@@ -146,7 +143,7 @@ def explain(
     tuple of str
         Sentences; empty where nothing needs explaining.
     """
-    bayes = exact or nuts
+    bayes = exact or (nuts if nuts and nuts.passed else None)
     sentences = []
     if reml is not None and bayes is not None:
         for name in reml.boundary:

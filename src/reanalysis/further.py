@@ -140,7 +140,7 @@ def make_further(
         else:
             steps.note(f"{name} of the headline model")
             if store is not None:
-                store.mkdir(exist_ok=True)
+                store.mkdir(parents=True, exist_ok=True)
             try:
                 with one_blas_thread():
                     found[name] = compute()

@@ -38,11 +38,16 @@ class FolderLock:
             # A kernel lock need not reach across machines; only the file tells.
             os.close(self._handle)
             raise self._refusal(owner)
-        self._sign()
+        try:
+            self._sign()
+        except OSError:  # the disk is full
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the folder free."""
-        self._path.unlink(missing_ok=True)
+        if self._is_ours(self._handle):
+            self._path.unlink()
         os.close(self._handle)
 
     def _open(self) -> int:
@@ -53,13 +58,16 @@ class FolderLock:
             except BlockingIOError:
                 os.close(handle)
                 raise self._refusal(self._owner()) from None
-            # The former owner may have removed the file between the two calls.
-            try:
-                if self._path.stat().st_ino == os.fstat(handle).st_ino:
-                    return handle
-            except FileNotFoundError:
-                pass
-            os.close(handle)
+            if self._is_ours(handle):
+                return handle
+            os.close(handle)  # the former owner removed the file between the two calls
+
+    def _is_ours(self, handle: int) -> bool:
+        """Whether the file is still there and the same; a folder can be removed under a run."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(handle))
+        except FileNotFoundError:
+            return False
 
     def _owner(self) -> dict[str, str] | None:
         try:

@@ -85,6 +85,7 @@ def fit_nuts(
     settings: SamplerSettings | None = None,
     seed: int = 2021,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
     priors: Mapping[str, Prior] | None = None,
 ) -> Posterior:
     """Sample the posterior of a model with the No-U-Turn sampler.
@@ -102,6 +103,8 @@ def fit_nuts(
     progress : callable, optional
         Called with the number of draws done and their total, tuning included; possibly from
         another thread.
+    tell : callable, optional
+        Told in words why there is a second attempt.
     priors : mapping of str to Prior, optional
         Resolved priors; by default those of `reanalysis.design.resolve_priors`.
 
@@ -124,17 +127,24 @@ def fit_nuts(
     if design.k < 2:
         raise EngineError(f"the model needs at least 2 effect sizes; it has {design.k}.")
 
-    posterior = _attempt(design, spec, priors, settings, seed, 1, progress)
-    assert posterior.diagnostics is not None
-    if posterior.diagnostics.passed:
+    posterior = _attempt(design, spec, priors, settings, seed, (), progress)
+    if posterior.passed:
         return posterior
+    assert posterior.diagnostics is not None
+    failures = posterior.diagnostics.failures
     longer = replace(
         settings,
         tune=2 * settings.tune,
         draws=2 * settings.draws,
         target_accept=max(settings.target_accept, RETRY_TARGET),
     )
-    return _attempt(design, spec, priors, longer, seed, 2, progress)
+    if tell is not None:
+        tell(
+            f"NUTS missed its gate ({'; '.join(failures)}); once more with {longer.tune} tuning "
+            f"and {longer.draws} kept draws of each chain, target acceptance "
+            f"{longer.target_accept}."
+        )
+    return _attempt(design, spec, priors, longer, seed, failures, progress)
 
 
 def sample_parameters(
@@ -174,9 +184,11 @@ def _attempt(
     priors: Mapping[str, Prior],
     settings: SamplerSettings,
     seed: int,
-    attempt: int,
+    failures: Sequence[str],
     progress: Progress | None,
 ) -> Posterior:
+    """Sample once; `failures` are those of the attempt before."""
+    attempt = 2 if failures else 1
     sample = _sample_nutpie if settings.sampler == "nutpie" else _sample_pymc
     samples = sample(design, spec, priors, settings, seed, progress)
     rng = np.random.default_rng([seed, attempt])
@@ -190,6 +202,7 @@ def _attempt(
         "target_accept": settings.target_accept,
         "seed": seed,
         "attempts": attempt,
+        **({"first_attempt": "; ".join(failures)} if failures else {}),
     }
     return make_posterior(draws, design)
 
@@ -366,13 +379,16 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     """Remember an interrupt that a sampler swallows; only the main thread receives any."""
     seen = False
 
+    before = signal.getsignal(signal.SIGINT)
+
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen = True
-        signal.default_int_handler(number, frame)
+        (before if callable(before) else signal.default_int_handler)(number, frame)
 
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, handler) if main else None
+    if main:
+        signal.signal(signal.SIGINT, handler)
     try:
         yield lambda: seen
     finally:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 from reanalysis.analysis import Analysis
-from reanalysis.archive import archived_files
+from reanalysis.archive import INPUTS, archived_files
 from reanalysis.atomic import PART, write_atomically, write_together
 from reanalysis.design import Design
 from reanalysis.document import CONTRACT, estimates_frame, to_document
@@ -64,7 +65,8 @@ class OutputFolder:
             raise OSError(
                 f"{self.path}: cannot be written ({error.strerror}); name another folder as --out."
             ) from None
-        for part in (*self.path.glob(f".*{PART}"), *self.path.glob("*/.*.tmp")):
+        parts = (self.path.glob(f"{where}.*{PART}") for where in ("", "fits/", f"{INPUTS}/**/"))
+        for part in chain.from_iterable(parts):
             part.unlink(missing_ok=True)  # left by a run that was killed
         return self
 
@@ -196,14 +198,15 @@ def render_folder(path: Path) -> Path:
     OSError
         If a file cannot be read or written.
     """
-    document = load_results(path)
-    html = render_html(document).encode()
-    files: dict[Path, str | bytes] = {path / "report.html": html}
-    record = load_record(path)
-    if record:
-        record["sha256"]["report.html"] = hashlib.sha256(html).hexdigest()
-        files[path / RECORD] = json.dumps(record, indent=1) + "\n"
-    write_together(files)
+    load_results(path)  # a folder without results is none of ours: no lock is put there
+    with OutputFolder(path):
+        html = render_html(load_results(path)).encode()
+        files: dict[Path, str | bytes] = {path / "report.html": html}
+        record = load_record(path)
+        if record:
+            record["sha256"]["report.html"] = hashlib.sha256(html).hexdigest()
+            files[path / RECORD] = json.dumps(record, indent=1) + "\n"
+        write_together(files)
     return path / "report.html"
 
 

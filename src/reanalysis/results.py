@@ -6,6 +6,7 @@ prints them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -169,11 +170,20 @@ class Posterior:
     diagnostics: Diagnostics | None = None
 
     @property
+    def passed(self) -> bool:
+        """Whether the numbers are results: False for a NUTS fit that missed its gate."""
+        return self.diagnostics is None or self.diagnostics.passed
+
+    @property
     def table(self) -> pd.DataFrame:
         """Estimates as a table."""
         return estimates_table(self.estimates)
 
     def _repr_html_(self) -> str:
+        if not self.passed:
+            assert self.diagnostics is not None
+            failures = "; ".join(self.diagnostics.failures)
+            return f"<p><strong>Not converged</strong>: {escape(failures)}</p>"
         return self.table._repr_html_()  # type: ignore[operator]
 
 

@@ -1,12 +1,10 @@
 """From draws to numbers: estimates, the convergence gate, LOO and prior sensitivity.
 
 The only file that calls ArviZ. Its defaults (89 % intervals, rounded numbers) are never used.
-Draws are stored as netCDF, through a temporary file, so that a file under its final name is
-always whole.
+Draws are stored as netCDF; a file under its final name is always whole.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from reanalysis.atomic import write_atomically
 from reanalysis.design import Design
 from reanalysis.results import Diagnostics, Estimate, Posterior
 
@@ -349,7 +348,6 @@ def save_draws(draws: xr.DataTree, path: Path) -> None:
     OSError
         If the file cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     compress = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding = {
         group.path: {
@@ -357,13 +355,9 @@ def save_draws(draws: xr.DataTree, path: Path) -> None:
         }
         for group in draws.subtree
     }
-    try:
-        draws.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Through memory: on a full disk HDF5 crashes the process when it closes its file.
+    content = draws.to_netcdf(None, engine="h5netcdf", encoding=encoding)
+    write_atomically(path, bytes(content))
 
 
 def load_draws(path: Path) -> xr.DataTree:

@@ -164,7 +164,9 @@ def _heterogeneity(model: Mapping[str, Any]) -> tuple[float, float]:
     if "reml" in model:
         reml = model["reml"]
         return float(reml.get("tau2_between", 0.0)), float(reml.get("tau2_within", 0.0))
-    estimates = model.get("exact", model.get("nuts", {})).get("estimates", {})
+    bayes = model.get("exact", model.get("nuts", {}))
+    passed = bayes.get("diagnostics", {}).get("passed", True)
+    estimates = bayes.get("estimates", {}) if passed else {}
     between, within = (
         float(estimates.get(name, {}).get("mean", 0.0)) for name in ("tau_between", "tau_within")
     )
