@@ -203,10 +203,10 @@ def test_the_same_document_gives_the_same_bytes(fitted, html):
 def test_the_answer_is_what_was_claimed_what_holds_and_how_sure(page):
     """Paper: r = .203 [.141, .263], results 3.2. Ours: the exact engine, tested elsewhere."""
     assert (
-        "The paper reports an average correlation of r = .20 (95 % interval .14 to .26). Recomputed "
-        "here, the average correlation is r = .18 (95 % interval .12 to .25): above zero, as the "
-        "paper says. If every result was published, the odds for an average effect are more than "
-        "10,000 to 1; if results may have gone missing"
+        "The paper reports an average correlation of r = .20 (95 % interval .14 to .26). "
+        "Recomputed here, the average correlation is r = .18 (95 % interval .12 to .25): above "
+        "zero, as the paper says. If every result was published, the odds for an average effect "
+        "are more than 10,000 to 1; if results may have gone missing"
     ) in page.words
     assert "The paper rests on 51 effects in 25 samples with 1,167 people" in page.words
     assert "The average is a little smaller than printed (.18, not .20), well within" in page.words

@@ -7,8 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from reanalysis.report import render_html
+from reanalysis.report import figures, render_html
 from reanalysis.report.checklists import CHECKLISTS, DONE, MISSING
 from reanalysis.report.references import REFERENCES, bibtex
 
@@ -67,6 +70,35 @@ def test_every_link_inside_the_page_leads_to_an_anchor(html: str) -> None:
     links = set(re.findall(r'href="#([^"]+)"', html))
     assert len(links) > 20
     assert links <= ids
+
+
+def drawn_text(figure: Figure) -> list[Text]:
+    """Return the text of a figure but for the ticks beyond the ends of its axes."""
+    found = list(figure.texts)
+    for ax in figure.findobj(lambda artist: hasattr(artist, "get_xlim")):
+        found += [*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def test_no_word_of_a_figure_runs_over_its_edge(
+    document: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured in DejaVu Sans, which is wider than the fonts of readers' systems."""
+    drawn: list[Figure] = []
+    original = figures.to_svg
+    monkeypatch.setattr(figures, "to_svg", lambda f: (drawn.append(f), original(f))[1])
+    render_html(document)
+    assert len(drawn) > 20
+    over = []
+    for figure in drawn:
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        width, height = figure.bbox.size
+        for text in drawn_text(figure):
+            x0, y0, x1, y1 = text.get_window_extent(renderer).extents
+            if min(x0, y0) < -1 or x1 > width + 1 or y1 > height + 1:
+                over.append(text.get_text())
+    assert over == []
 
 
 def test_the_file_is_below_three_megabytes(html: str) -> None:

@@ -38,6 +38,13 @@ def test_the_whole_report_fits_every_screen_and_asks_for_nothing(browser, width)
     page = opened(context)
     sizes = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert sizes[0] <= sizes[1]
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('th, td')]"
+            ".filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((c) => c.textContent)"
+        )
+        == []  # no cell runs into its neighbour
+    )
     assert page.messages == []
     assert [url for url in page.requests if not url.startswith("data:")] == [REPORT.as_uri()]
     context.close()

@@ -49,7 +49,7 @@ def plot_left_out(
     rows = _shown(samples)
     height = 0.6 + ROW * len(rows)
     figure, ax = canvas(ax, 6.4, height)
-    ax.set_position((0.3, 0.5 / height, 0.66, 1 - 0.55 / height))
+    ax.set_position((0.32, 0.5 / height, 0.64, 1 - 0.55 / height))
     ends = [0.0, *(row["lower"] for row in rows), *(row["upper"] for row in rows)]
     low, high = min(ends), max(ends)
     pad = 0.04 * (high - low or 1.0)
@@ -65,7 +65,7 @@ def plot_left_out(
         ax.text(
             -0.02,
             i,
-            shorten(f"without {row['sample']}", 30),
+            shorten(row["sample"], 28),
             transform=ax.get_yaxis_transform(),
             ha="right",
             va="center",

@@ -37,7 +37,7 @@ def plot_risk_of_bias(found: Mapping[str, Any], *, ax: Axes | None = None) -> Fi
         Samples down, domains across.
     """
     samples, domains = found["samples"], found["domains"]
-    top = 1.5
+    top = 1.7
     height = top + ROW * len(samples) + 0.1
     figure, ax = canvas(ax, 3.4 + 0.5 * len(domains), height)
     ax.set_position((0.0, 0.0, 1.0, 1.0))

@@ -21,6 +21,7 @@ CAPTION = (
     "interval, and below it the options that were taken. The headline is orange."
 )
 MOST_COLUMNS = 600  # more are thinned evenly: an inch holds no more than a hundred lines
+RARE = 30  # universes of an option that thinning leaves alone, lest it seems never taken
 MOST_OPTIONS = 12  # an axis with more, such as one sample left out, shows none and any
 
 
@@ -43,7 +44,7 @@ def plot_specification_curve(
     """
     table, axes, titles, scale = _read(source)
     order = table[table["conclusion"] != ""].sort_values("estimate", kind="stable")
-    shown = _thinned(order)
+    shown = _thinned(order, axes)
     rows = [(axis, option) for axis, options in axes.items() for option in _rows(options)]
     height = 2.4 + 0.19 * (len(rows) + len(axes))
     figure, ax = canvas(ax, 7.2, height)
@@ -97,13 +98,17 @@ def _read(
     return source.universes, source.axes, source.titles, readable_scale(source.measure)
 
 
-def _thinned(order: pd.DataFrame) -> pd.DataFrame:
-    """Return at most `MOST_COLUMNS` rows, the headline among them."""
+def _thinned(order: pd.DataFrame, axes: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
+    """Return about `MOST_COLUMNS` rows: the headline and rare options among them."""
     if len(order) <= MOST_COLUMNS:
         return order
-    kept = set(np.linspace(0, len(order) - 1, MOST_COLUMNS).astype(int).tolist())
-    kept |= set(np.flatnonzero(order.index == 0).tolist())
-    return order.iloc[sorted(kept)]
+    kept = order.index == 0
+    kept[np.linspace(0, len(order) - 1, MOST_COLUMNS).astype(int)] = True
+    for axis, options in axes.items():
+        if len(options) <= MOST_OPTIONS:
+            counts = order[axis].map(order[axis].value_counts())
+            kept |= (counts <= RARE).to_numpy()
+    return order[kept]
 
 
 def _rows(options: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,7 +127,7 @@ def _decisions(
     text = ax.get_yaxis_transform()
     style: dict[str, Any] = {"transform": text, "ha": "right", "va": "center", "parse_math": False}
     for axis, options in axes.items():
-        ax.text(-0.01, y, shorten(titles[axis], 40), color=INK, size=8, weight="bold", **style)
+        ax.text(-0.01, y, shorten(titles[axis], 34), color=INK, size=8, weight="bold", **style)
         y += 1
         rows = _rows(options)
         for option in rows:
