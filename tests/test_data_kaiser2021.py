@@ -136,10 +136,11 @@ def test_m_counts_the_effects_of_each_sample(samples, effects):
 
 
 def test_columns_that_both_tables_have_agree(samples, effects):
-    shared = ("study", "label", "n", "post_only", "disorder", "contact_frequency", "mode")
+    shared = ("study", "label", "n", "n_table1", "n_mean", "post_only", "disorder", "mode")
+    more = ("contact_frequency", "self_help", "rob_incomplete", "rob_selective", "rob_other")
     for row in effects:
         sample = by_sample(samples, row["sample"])
-        for column in (*shared, "self_help"):
+        for column in (*shared, *more):
             assert row[column] == sample[column], (row["es"], column)
         if row["composite_r"]:
             assert row["composite_r"] == sample["r_table2"]

@@ -19,7 +19,10 @@ from reanalysis.dataset import Dataset
 from reanalysis.design import make_design
 from reanalysis.exact import fit_exact
 from reanalysis.multiverse import conclude, expand, pair, resolve_axes, run_multiverse, vary
+from reanalysis.multiverse.fitting import Fit, fit_key
+from reanalysis.plan import plan
 from reanalysis.plots.specification_curve import (
+    _thinned,
     describe_specification_curve,
     plot_specification_curve,
 )
@@ -113,6 +116,57 @@ def test_universes_that_read_the_data_alike_share_their_design(
 ) -> None:
     universes = expand(data, model, axes)
     assert len({id(u.design) for u in universes}) == 4  # two readings times two and three levels
+
+
+def test_a_correlation_within_samples_needs_samples_with_several_effects(
+    data: Dataset, model: ModelSpec
+) -> None:
+    def keys(model: ModelSpec) -> set[str]:
+        pairs = (pair(data, replace(model, sampling_correlation=rho)) for rho in (0.0, 0.7))
+        return {fit_key(Fit(design, spec)) for design, spec in pairs}
+
+    assert len(keys(model)) == 2
+    single = ("1", "3", "5", "7", "8", "10")
+    assert len(keys(replace(model, include={"study": single}))) == 1
+
+
+def test_the_first_case_takes_every_decision_that_its_data_allow() -> None:
+    case = plan("kaiser2021")
+    model = case.asked.models["three_level"]
+    axes = resolve_axes(case.data, model, case.asked.multiverse)
+    options = {axis.name: [dict(option.settings) for option in axis.options] for axis in axes}
+    mechanisms = ["joint", "replace", "study", "pet", "peese"]
+    assert [o.get("mechanism") for o in options["mechanism"]] == [None, *mechanisms]
+    assert [o.get("sampling_correlation", 0.0) for o in options["dependence"]] == [0, 0.5, 0.7, 0.9]
+    assert len(options["left_out"]) == 1 + 25
+    universes = expand(case.data, model, axes)
+    assert [u.fault for u in universes if u.fault] == []
+    alone = {
+        (axis, option): u.design
+        for u in universes
+        for axis, option in u.options.items()
+        if sum(o != axes[i].options[0].name for i, o in enumerate(u.options.values())) == 1
+        and option != next(a for a in axes if a.name == axis).options[0].name
+    }
+    # n of the samples in which the tables differ, 16 and 24; and the mean n of 19 and 21.
+    headline, one = universes[0].design, alone["reading", "Table 1, r and n"]
+    mean = alone["reading", "Table 2, n averaged over effects"]
+    assert headline is not None and one is not None and mean is not None
+
+    def moved(other: Any) -> list[str]:
+        rows = np.flatnonzero(headline.ni != other.ni)
+        return [headline.cluster_names[headline.cluster[row]] for row in rows]
+
+    assert moved(one) == ["16", "24"]
+    assert moved(mean) == ["19", "21"]
+    sizes = {key: design.m for key, design in alone.items() if design is not None}
+    # Negative judgements of Table 2, counted there by hand.
+    assert sizes["risk_of_bias", "incomplete outcome data"] == 25 - 14
+    assert sizes["risk_of_bias", "selective reporting"] == 25 - 8
+    assert sizes["risk_of_bias", "other bias"] == 25 - 6
+    without_zeros, two = alone["zeros", "left out"], alone["levels", "none, two levels"]
+    assert without_zeros is not None and two is not None
+    assert (headline.k, without_zeros.k, two.levels) == (27, 25, 2)
 
 
 def test_each_universe_has_the_numbers_of_its_own_exact_fit(
@@ -261,6 +315,20 @@ def test_the_specification_curve_says_the_same_from_a_document(
     assert "16 combinations of 4 decisions" in describe_specification_curve(result)
     figure = plot_specification_curve(document)
     assert len(figure.axes[0].child_axes) == 2
+
+
+def test_a_thinned_specification_curve_keeps_what_is_rare_and_the_headline() -> None:
+    rare = [399, 1777]
+    universes = pd.DataFrame(
+        {
+            "axis": ["rare" if i in rare else "usual" for i in range(2000)],
+            "estimate": np.random.default_rng(1).normal(size=2000),
+            "conclusion": "positive",
+        }
+    )
+    shown = _thinned(universes, {"axis": ("usual", "rare")})
+    assert {0, *rare} <= set(shown.index)
+    assert len(shown) <= 603
 
 
 def double(job: int) -> Mapping[str, Any]:

@@ -46,9 +46,11 @@ def fit_key(job: Fit) -> str:
         array = getattr(design, name)
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     facts = (design.levels, design.coefficients, design.measure, design.direction)
+    # With one effect per sample no sampling errors are correlated.
+    correlation = spec.sampling_correlation if design.m < design.k else 0.0
     model = (
         spec.effects,
-        spec.sampling_correlation,
+        correlation,
         spec.mechanism,
         spec.steps,
         spec.two_sided,

@@ -70,6 +70,10 @@ def _sentences(found: Mapping[str, Any], scale: Scale) -> list[str]:
             for d in turning
         )
         sentences.append(f"Decisions that change the conclusion by themselves: {names}.")
+        still = [d for d in found["decisions"] if not d["changes_conclusion"]]
+        if still:
+            names = "; ".join(found["titles"][d["axis"]] for d in still)
+            sentences.append(f"Decisions that never do, whatever the others are: {names}.")
     else:
         sentences.append("No decision changes the conclusion by itself, whatever the others are.")
     if found["failed"]:
