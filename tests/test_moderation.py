@@ -1,6 +1,8 @@
 """Contrasts, mean effects, tests and verdicts of moderators, against independent numbers."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from scipy import stats
 
 from reanalysis.dataset import Dataset, load_dataset
 from reanalysis.design import Design, make_design
-from reanalysis.exact import fit_exact
+from reanalysis.document import to_document
+from reanalysis.exact import fit_exact, log_evidence
 from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.frequentist import fit_reml
 from reanalysis.moderation import (
@@ -25,7 +28,8 @@ from reanalysis.moderation import (
 from reanalysis.plan import plan
 from reanalysis.priors import Prior
 from reanalysis.results import Diagnostics, Posterior
-from reanalysis.spec import ModelSpec, Rope
+from reanalysis.runner import run
+from reanalysis.spec import ModelSpec, Rope, SpecError
 
 REFERENCE = Path(__file__).parent / "reference"
 KAISER = Path(__file__).parents[1] / "data" / "kaiser2021"
@@ -493,3 +497,104 @@ def test_the_first_case_asks_seven_moderators_one_by_one_and_six_together() -> N
     assert late["joint_bayes_factor"] < 3 < late["bayes_factor"]
     assert (table["bonferroni"] == "not shown").all()
     assert "difference" not in set(table["shrinkage"])
+
+
+# ---------------------------------------------------------------- families in a run
+
+SPLIT = """
+[data]
+path = "table.csv"
+
+[[model]]
+name = "time"
+moderators = "time"
+family = "two"
+engines = ["reml", "exact"]
+
+[[model]]
+name = "mode"
+moderators = ["mode"]
+family = "two"
+engines = ["reml", "exact"]
+
+[[model]]
+name = "both"
+moderators = ["time", "mode"]
+family = "two"
+engines = ["reml", "exact"]
+[model.priors]
+beta_scale = { family = "half_normal", sigma = 0.15, rationale = "As in the first case." }
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spec of two moderators; one of them varies within samples."""
+    rng = np.random.default_rng(8)
+    folder = tmp_path_factory.mktemp("two")
+    frame = pd.DataFrame(
+        {
+            "study": [f"s{j}" for j in np.repeat(np.arange(12), 2)],
+            "r": np.tanh(rng.normal(0.2, 0.2, 24)).round(3),
+            "n": rng.integers(30, 90, 24),
+            "time": ["early", "late"] * 6 + ["early"] * 10 + ["late"] * 2,
+            "mode": np.repeat(["oral", "written"] * 6, 2),
+        }
+    )
+    frame.to_csv(folder / "table.csv", index=False)
+    (folder / "two.toml").write_text(SPLIT, encoding="utf-8")
+    return folder / "two.toml"
+
+
+def test_both_parts_of_a_split_moderator_have_one_test_and_one_verdict(two: Path) -> None:
+    document = to_document(run(two))
+    joint = document["models"]["both"]
+    rows = {row["term"]: row for row in joint["moderation"]["tests"]}
+    assert list(rows) == ["time.between", "time.within", "mode", "time", "all"]
+    assert rows["time"]["df"] == rows["time"]["coefficients"] == 2
+    planned = plan(two).models["both"]
+    without = replace(planned.spec, moderators=("mode",))
+    expected = log_evidence(planned.design, planned.spec) - log_evidence(
+        make_design(planned.data, without), without
+    )
+    assert rows["time"]["log_bayes_factor"] == pytest.approx(expected, abs=2e-4)
+    family = {row["moderator"]: row for row in document["moderators"]["two"]}
+    assert list(family) == ["time", "mode"]  # a formula of one column is no joint model
+    assert family["time"]["joint_bayes_factor"] == pytest.approx(np.exp(expected), rel=2e-4)
+    assert family["time"]["shrinkage_verdict"] == verdict(expected)
+    assert {"f", "df1", "df2", "f_p", "f_p_bonferroni", "f_p_holm"} <= set(family["time"])
+
+
+def test_a_run_of_some_members_corrects_for_all_that_were_planned(two: Path) -> None:
+    (row,) = to_document(run(two, models=["mode"]))["moderators"]["two"]
+    assert row["p_bonferroni"] == pytest.approx(min(1.0, 2 * row["p"]))
+    assert "p_holm" not in row
+
+
+def test_a_moderator_without_reml_is_not_tested_and_the_others_still_are(kaiser: Dataset) -> None:
+    single = {name: fitted(composites(moderators=(name,)), kaiser)[1] for name in ("mode",)}
+    spec = composites(moderators=("converted",))
+    design = make_design(kaiser, spec)
+    single["converted"] = make_moderation(design, spec, exact=fit_exact(design, spec))
+    family = moderator_family(single).set_index("model")
+    assert family["bonferroni"].tolist() == ["not shown", "not tested"]
+    assert family.loc["mode", "p_bonferroni"] == pytest.approx(min(1, 2 * family.loc["mode", "p"]))
+    assert "p_holm" not in family
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('moderators = "time"\n', "", 'family = "two" is for models with moderators'),
+        (
+            'moderators = ["mode"]',
+            'moderators = "mode + time"',
+            "has a model of several moderators",
+        ),
+    ],
+)
+def test_a_family_that_cannot_be_one_is_refused(two: Path, old: str, new: str, words: str) -> None:
+    changed = two.with_name("changed.toml")
+    changed.write_text(SPLIT.replace(old, new), encoding="utf-8")
+    with pytest.raises(SpecError, match=re.escape(words)):
+        plan(changed)

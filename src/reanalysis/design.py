@@ -167,6 +167,18 @@ class Design:
         """First row of each sample, for ``np.add.reduceat``."""
         return np.flatnonzero(np.r_[True, np.diff(self.cluster) > 0])
 
+    @property
+    def tested(self) -> dict[str, tuple[int, ...]]:
+        """Columns that are tested together: of each term, and of a moderator split in two.
+
+        A split moderator that is the only one has no entry of its own: it is all there is.
+        """
+        parts: dict[str, list[tuple[int, ...]]] = {}
+        for term in self.terms:
+            parts.setdefault(term.moderator, []).append(term.columns)
+        split = {name: found[0] + found[1] for name, found in parts.items() if len(found) == 2}
+        return {**self.factors, **{n: both for n, both in split.items() if len(both) < self.p - 1}}
+
     def rescaled(self, log_tau_ratio: float) -> "Design":
         """Return the design in units of each sample's heterogeneity, for a model of it.
 

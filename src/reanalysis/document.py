@@ -22,7 +22,7 @@ from reanalysis.moderation import (
     moderator_family,
     plain_rows,
 )
-from reanalysis.moderators import COMMON_SCALE, shrunk_columns
+from reanalysis.moderators import COMMON_SCALE, find_families, shrunk_columns
 from reanalysis.results import Estimate, FrequentistFit, Posterior
 from reanalysis.source_study import source_study
 from reanalysis.spec import Reanalysis
@@ -185,6 +185,9 @@ def _model(result: ModelResult, moderation: Moderation | None) -> Json:
             if isinstance(spec.moderators, str)
             else list(spec.moderators),
             "reference": dict(spec.reference),
+            "centring": dict(spec.centring),
+            "decompose": spec.decompose,
+            "scale_moderator": spec.scale_moderator,
             "sampling_correlation": spec.sampling_correlation
             if isinstance(spec.sampling_correlation, float)
             else str(spec.sampling_correlation),
@@ -354,13 +357,8 @@ def _selection(posterior: Posterior) -> Json:
 
 
 FAMILY_COLUMNS = {
-    "model": "model",
-    "qm": "qm",
-    "df": "df",
-    "p": "p",
-    "f_p": "f_p",
-    "p_bonferroni": "p_bonferroni",
-    "p_holm": "p_holm",
+    **{name: name for name in ("model", "moderator", "qm", "df", "p", "f", "df1", "df2", "f_p")},
+    **{name: name for name in ("p_bonferroni", "p_holm", "f_p_bonferroni", "f_p_holm")},
     "bonferroni": "bonferroni_verdict",
     "bayes_factor": "bayes_factor",
     "bayes": "bayes_verdict",
@@ -371,18 +369,14 @@ FAMILY_COLUMNS = {
 
 def _moderators(analysis: Analysis, moderations: Mapping[str, Moderation]) -> Json:
     """Return each family of moderator models side by side, and beside its joint model."""
-    families: dict[str, dict[str, ModelResult]] = {}
-    for name, result in analysis.models.items():
-        if result.spec.family and result.design.terms:
-            families.setdefault(result.spec.family, {})[name] = result
     out: Json = {}
-    for family, results in families.items():
-        made = {name: moderations[name] for name in results}
-        joint = next((n for n, r in results.items() if len(r.spec.moderators) > 1), None)
-        single = {name: moderation for name, moderation in made.items() if name != joint}
-        table = moderator_family(single, made[joint] if joint else None)
+    for name, family in find_families(analysis.spec.models).items():
+        single = {n: moderations[n] for n in family.single if n in moderations}
+        tests = len(family.single)  # as planned, also where a run leaves some out
+        table = moderator_family(single, moderations.get(family.joint), tests=tests)
         shown = {c: title for c, title in FAMILY_COLUMNS.items() if c in table}
-        out[family] = plain_rows(table[list(shown)].rename(columns=shown))
+        if len(table):
+            out[name] = plain_rows(table[list(shown)].rename(columns=shown))
     return {"moderators": out} if out else {}
 
 

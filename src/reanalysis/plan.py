@@ -8,6 +8,7 @@ from types import MappingProxyType
 from reanalysis.dataset import DataError, Dataset, load_dataset
 from reanalysis.design import Design, make_design
 from reanalysis.locate import data_path, load_source
+from reanalysis.moderators import find_families
 from reanalysis.spec import ModelSpec, Reanalysis, SpecError
 
 __all__ = ["ENGINES", "Plan", "PlannedModel", "default_models", "plan", "read_data"]
@@ -90,6 +91,7 @@ def plan(
         raise SpecError(
             [f"no model '{missing[0]}' in {asked.name}; it has {', '.join(asked.models)}."]
         )
+    where = f"{asked.path}: " if asked.path else ""
     problems: list[str] = []
     planned = {}
     for name, model in asked.models.items():
@@ -104,10 +106,13 @@ def plan(
             )
             planned[name] = PlannedModel(model, reading, make_design(data, model))
         except SpecError as error:
-            where = f"{asked.path}: " if asked.path else ""
             problems += [f"{where}{problem}" for problem in error.problems]
         except DataError as error:
             problems += error.problems
+    try:
+        find_families(asked.models)
+    except SpecError as error:
+        problems += [f"{where}{problem}" for problem in error.problems]
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return Plan(asked, data, MappingProxyType(planned))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reanalysis.design import Design
-from reanalysis.frequentist import adjust_p_values, compare_moderators, fit_reml, fit_robust
+from reanalysis.frequentist import adjust_p_values, fit_reml, fit_robust
 from reanalysis.frequentist.likelihood import make_likelihood
 from reanalysis.frequentist.robust import robust_fit
 from reanalysis.frequentist.wald import containment_df
@@ -229,15 +229,3 @@ def test_holm_and_bonferroni_follow_holms_example():
     assert adjusted["bonferroni"].tolist() == pytest.approx([0.04, 0.16, 0.12, 0.02])
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
         adjust_p_values([0.5, 1.2])
-
-
-def test_several_one_moderator_models_are_adjusted_for_their_number(make_design):
-    fits = {
-        name: fit_reml(make_design("konstantopoulos2011", moderators=(name,)), SPEC)
-        for name in ("cont", "cat", "sei")
-    }
-    fits["none"] = fit_reml(make_design("konstantopoulos2011"), SPEC)
-    table = compare_moderators(fits)
-    assert table["moderator"].tolist() == ["cont", "cat", "sei"]
-    assert table["p_bonferroni"].tolist() == pytest.approx(np.minimum(1, 3 * table["p"]).tolist())
-    assert (table["f_p_holm"] <= table["f_p_bonferroni"]).all()

@@ -370,8 +370,8 @@ def _restrict(design: Design, problem: Problem, without: Sequence[str]) -> Probl
     for name in without:
         if name in design.coefficients:
             columns.discard(design.coefficients.index(name))
-        elif name in design.factors:
-            columns -= set(design.factors[name])
+        elif name in design.tested:
+            columns -= set(design.tested[name])
         elif name == MODERATORS:
             columns -= {i for group in design.factors.values() for i in group}
         elif name in ("tau_between", "tau_within", "tau"):
@@ -425,5 +425,5 @@ def _tested_coefficients(design: Design) -> list[str]:
         if len(term.columns) > 1 and not any(variable.reference for variable in term.variables)
     }
     targets = [name for i, name in enumerate(design.coefficients) if i not in contrasts]
-    targets += [name for name, columns in design.factors.items() if len(columns) > 1]
+    targets += [name for name, columns in design.tested.items() if len(columns) > 1]
     return targets + ([MODERATORS] if len(design.factors) > 1 else [])

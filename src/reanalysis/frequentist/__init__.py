@@ -4,7 +4,7 @@ from reanalysis.frequentist.asymmetry import fit_egger, fit_rank_test
 from reanalysis.frequentist.bias_checks import SmallStudyChecks, check_small_study
 from reanalysis.frequentist.funnel import funnel_contours
 from reanalysis.frequentist.influence import Influence, leave_one_out, standardised_residuals
-from reanalysis.frequentist.omnibus import adjust_p_values, compare_moderators
+from reanalysis.frequentist.omnibus import adjust_p_values
 from reanalysis.frequentist.pet_peese import fit_pet_peese
 from reanalysis.frequentist.prediction import predict_new
 from reanalysis.frequentist.profile import profile_curve
@@ -22,7 +22,6 @@ __all__ = [
     "SmallStudyResult",
     "adjust_p_values",
     "check_small_study",
-    "compare_moderators",
     "fit_egger",
     "fit_pet_peese",
     "fit_rank_test",

@@ -4,8 +4,6 @@ Each moderator's coefficients are tested together: the Wald chi-square QM, its F
 containment degrees of freedom, and the cluster-robust HTZ test.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -13,15 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from reanalysis.design import Design
 from reanalysis.frequentist.distributions import chi2_sf, f_sf
 from reanalysis.frequentist.wald import containment_df, tested_columns, wald_chi2
-from reanalysis.results import FrequentistFit
 
-__all__ = ["adjust_p_values", "compare_moderators", "omnibus_tests"]
+__all__ = ["adjust_p_values", "omnibus_tests"]
 
 Vector = NDArray[np.float64]
 
 
 def omnibus_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFrame:
-    """Return the omnibus test of all moderators together and of each factor.
+    """Return the omnibus test of all moderators together and of each.
 
     Parameters
     ----------
@@ -33,14 +30,15 @@ def omnibus_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per test: ``moderator`` (``all``, then each factor where there are several),
+        One row per test: ``moderator`` (``all``, then each term where there are several, and each
+        moderator that was split in two),
         ``qm``, ``df``, ``p``, ``f``, ``df1``, ``df2`` (the smallest containment df of the
         coefficients tested), ``f_p``. Empty without moderators.
     """
     columns = tested_columns(design)
     groups: dict[str, NDArray[np.intp]] = {"all": columns} if columns.size else {}
     if len(design.factors) > 1:
-        groups |= {name: np.asarray(c, dtype=np.intp) for name, c in design.factors.items()}
+        groups |= {name: np.asarray(c, dtype=np.intp) for name, c in design.tested.items()}
     df2 = containment_df(design)
     rows = []
     for name, chosen in groups.items():
@@ -50,34 +48,6 @@ def omnibus_tests(design: Design, coef: Vector, vcov: Vector) -> pd.DataFrame:
         rows.append((name, qm, count, chi2_sf(qm, count), qm / count, count, smallest, f_p))
     names = ["moderator", "qm", "df", "p", "f", "df1", "df2", "f_p"]
     return pd.DataFrame(rows, columns=names)
-
-
-def compare_moderators(fits: Mapping[str, FrequentistFit]) -> pd.DataFrame:
-    """Return the omnibus tests of several one-moderator models, adjusted for their number.
-
-    Parameters
-    ----------
-    fits : mapping of str to FrequentistFit
-        One fit per moderator, by the name to print. Fits without moderators are left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per moderator: the columns of `omnibus_tests` for all its coefficients, and
-        ``p_bonferroni``, ``p_holm``, ``f_p_bonferroni``, ``f_p_holm``.
-    """
-    rows = []
-    for name, fit in fits.items():
-        table = fit.tables["omnibus"]
-        if len(table):
-            rows.append({**table.iloc[0].to_dict(), "moderator": name})
-    compared = pd.DataFrame(rows)
-    if rows:
-        for column in ("p", "f_p"):
-            adjusted = adjust_p_values(compared[column].to_numpy())
-            compared[f"{column}_bonferroni"] = adjusted["bonferroni"].to_numpy()
-            compared[f"{column}_holm"] = adjusted["holm"].to_numpy()
-    return compared
 
 
 def adjust_p_values(p: ArrayLike) -> pd.DataFrame:

@@ -62,11 +62,12 @@ def moderator_family(
     Parameters
     ----------
     single : mapping of str to Moderation
-        Models of one moderator each, by name.
+        Models of one moderator each, by name; see `reanalysis.moderators.find_families`.
     joint : Moderation, optional
         The model of all moderators.
     tests : int, optional
-        Number of tests in the family, where more were planned than are given.
+        Number of tests in the family, where more were planned than are given: p-values are
+        adjusted for those that were planned.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def moderator_family(
     for name, moderation in single.items():
         table = moderation.tests.set_index("term")
         term = ALL if ALL in table.index else table.index[0]
-        row: dict[str, object] = {"model": name, "moderator": _moderator(moderation)}
+        row: dict[str, object] = {"model": name, "moderator": ", ".join(moderation.moderators)}
         tested = table.drop(columns="coefficients").loc[[term]]
         row |= {str(column): tested[column].iloc[0] for column in tested}
         row["joint_log_bayes_factor"] = _joint(moderation, joint)
@@ -92,29 +93,25 @@ def moderator_family(
     family["joint_bayes_factor"] = np.exp(family["joint_log_bayes_factor"])
     count = max(tests or 0, len(family))
     if "p" in family:
+        known = family["p"].notna()
         for column in ("p", "f_p"):
             p = family[column].to_numpy(float)
             family[f"{column}_bonferroni"] = np.minimum(1.0, count * p)
-            if count == len(family):
+            if count == known.sum():
                 family[f"{column}_holm"] = adjust_p_values(p)["holm"].to_numpy()
-        shown = family["p_bonferroni"] < ALPHA
-        family["bonferroni"] = np.where(shown, "difference", "not shown")
+        shown = np.where(family["p_bonferroni"] < ALPHA, "difference", "not shown")
+        family["bonferroni"] = np.where(known, shown, "not tested")
     if "log_bayes_factor" in family:
         family["bayes"] = [verdict(value) for value in family["log_bayes_factor"]]
     family["shrinkage"] = [verdict(value) for value in family["joint_log_bayes_factor"]]
     return family
 
 
-def _moderator(moderation: Moderation) -> str:
-    """Return the column that a model of one moderator is about."""
-    return str(moderation.tests["term"].iloc[0]).split(".", 1)[0]
-
-
 def _joint(moderation: Moderation, joint: Moderation | None) -> float:
     """Return the log Bayes factor of a moderator in the joint model; NaN where it is not in it."""
     if joint is None or "log_bayes_factor" not in joint.tests:
         return np.nan
-    terms = [name for name in moderation.tests["term"] if name != ALL]
     found = joint.tests.set_index("term")["log_bayes_factor"]
-    # Parts of one moderator have no joint Bayes factor; each has its own row in the table.
-    return float(found[terms[0]]) if len(terms) == 1 and terms[0] in found.index else np.nan
+    (moderator,) = moderation.moderators
+    same = [n for n in (moderator, moderation.tests["term"].iloc[0]) if n in found.index]
+    return float(found[same[0]]) if same else np.nan

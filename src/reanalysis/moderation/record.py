@@ -16,7 +16,7 @@ from reanalysis.moderation.counts import count_levels
 from reanalysis.moderation.quantities import COLUMNS, answer
 from reanalysis.moderation.sources import Drawn, Normals, Source
 from reanalysis.moderation.targets import line_of, make_targets
-from reanalysis.moderators import COMMON_SCALE, ModeratorTerm
+from reanalysis.moderators import COMMON_SCALE
 from reanalysis.results import EngineError, FrequentistFit, Posterior
 from reanalysis.spec import ModelSpec, Rope
 from reanalysis.threads import one_blas_thread
@@ -42,7 +42,8 @@ class Moderation:
     model : str
         The model.
     tests : pandas.DataFrame
-        One row per term, and ``all`` where there are several: ``term``, ``coefficients`` (their
+        One row per term, for a moderator beside others that was split in two also one for both
+        parts, and ``all`` where there are several terms: ``term``, ``coefficients`` (their
         number), REML's ``qm``, ``df``, ``p`` (chi-square) and ``f``, ``df1``, ``df2``, ``f_p``
         (F with containment degrees of freedom); ``log_bayes_factor`` and ``bayes_factor`` of the
         model against the same model without the term (exact engine).
@@ -56,6 +57,8 @@ class Moderation:
     lines : pandas.DataFrame
         The mean effect along each number: ``term``, ``x``, ``engine``, ``value``, ``lower``,
         ``upper``.
+    moderators : tuple of str
+        What the terms are about; one that was split in two is there once.
     shrunk : bool
         Whether the coefficients share a scale that is estimated.
     notes : tuple of str
@@ -68,6 +71,7 @@ class Moderation:
     means: pd.DataFrame
     counts: pd.DataFrame
     lines: pd.DataFrame
+    moderators: tuple[str, ...] = ()
     shrunk: bool = False
     notes: tuple[str, ...] = ()
 
@@ -151,6 +155,7 @@ def make_moderation(
         means.drop(columns="kind"),
         counts,
         _lines(design, sources),
+        tuple(dict.fromkeys(term.moderator for term in design.terms)),
         COMMON_SCALE in spec.priors,
         tuple(notes),
     )
@@ -192,25 +197,22 @@ def _lines(design: Design, sources: Mapping[str, Source]) -> pd.DataFrame:
 def _tests(
     design: Design, reml: FrequentistFit | None, log_bayes_factors: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return one row per term, and one for all of them."""
-    names = [term.name for term in design.terms]
-    sizes = [len(term.columns) for term in design.terms]
-    if len(names) > 1:
-        names, sizes = [*names, ALL], [*sizes, sum(sizes)]
-    table = pd.DataFrame({"term": names, "coefficients": sizes})
+    """Return one row for everything that is tested together, and one for all."""
+    tested = dict(design.tested)
+    if len(design.terms) > 1:
+        tested[ALL] = tuple(range(1, design.p))
+    names = list(tested)
+    table = pd.DataFrame({"term": names, "coefficients": [len(c) for c in tested.values()]})
     if reml is not None:
         omnibus = omnibus_tests(design, reml.coef, reml.vcov)
         if len(design.terms) == 1:
             omnibus = omnibus.assign(moderator=names[0])
         table = table.merge(omnibus.rename(columns={"moderator": "term"}), "left", "term")
     if log_bayes_factors:
-        keys = {term.name: _key(design, term) for term in design.terms} | {ALL: "moderators"}
+        # The exact engine names a term of one column by its coefficient.
+        keys = {n: design.coefficients[c[0]] if len(c) == 1 else n for n, c in tested.items()}
+        keys |= {ALL: "moderators"} if len(tested) > 1 else {}
         logs = [log_bayes_factors.get(keys[name], np.nan) for name in names]
         table["log_bayes_factor"] = logs
         table["bayes_factor"] = np.exp(np.minimum(logs, LARGEST))
     return table
-
-
-def _key(design: Design, term: ModeratorTerm) -> str:
-    """Return the name under which the exact engine has a term's Bayes factor."""
-    return design.coefficients[term.columns[0]] if len(term.columns) == 1 else term.name

@@ -10,16 +10,19 @@ from reanalysis.moderators.coefficient_priors import (
     prior_names,
     shrunk_columns,
 )
+from reanalysis.moderators.families import Family, find_families
 from reanalysis.moderators.terms import ModeratorTerm, Setting, Variable, sum_to_zero
 
 __all__ = [
     "COMMON_SCALE",
     "INTERCEPT",
+    "Family",
     "ModeratorColumns",
     "ModeratorTerm",
     "Setting",
     "Variable",
     "coefficient_priors",
+    "find_families",
     "moderator_columns",
     "prior_names",
     "shrunk_columns",

@@ -128,6 +128,11 @@ class ModeratorTerm:
     part: Part = "whole"
 
     @property
+    def moderator(self) -> str:
+        """What the term is about, without the part: ``time`` of ``time.between``."""
+        return ":".join(variable.name for variable in self.variables)
+
+    @property
     def unit(self) -> float:
         """The step of one comparison, of all columns alike."""
         return float(np.prod([variable.unit for variable in self.variables]))
