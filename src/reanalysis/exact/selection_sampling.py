@@ -94,10 +94,9 @@ def sample_importance(
         Draws, evidence and diagnostics.
     """
     mean, factor = _adapt(target, start, np.diag(scale), rng)
-    parts = [_draw(target, mean, factor, size, rng) for _ in range(replicates)]
-    points = np.concatenate([part[0] for part in parts])
-    log_density = np.concatenate([part[1] for part in parts])
-    log_weights = np.array([part[2] for part in parts])
+    lattices = [_lattice(size, target.dimension + 2, rng) for _ in range(replicates)]
+    points, log_density, _, log_weights = _propose(target, mean, factor, np.concatenate(lattices))
+    log_weights = log_weights.reshape(replicates, size)
     top = log_weights.max()
     evidence = np.exp(log_weights - top).mean(axis=1)
     weights = np.exp(log_weights.ravel() - top)
@@ -118,7 +117,8 @@ def _adapt(
     size = ROUND_SIZE + 64 * target.dimension
     best = 0.0
     for _ in range(MOST_ROUNDS):
-        z, log_weights = _propose(target, mean, factor, size, rng)[2:]
+        lattice = _lattice(size, target.dimension + 2, rng)
+        z, log_weights = _propose(target, mean, factor, lattice)[2:]
         temper, weights = _temper(log_weights)
         share = float(1 / np.sum(weights**2)) / size
         if temper == 1.0 and share < 1.15 * best:
@@ -146,10 +146,10 @@ def _temper(log_weights: Vector) -> tuple[float, Vector]:
 
 
 def _propose(
-    target: Target, mean: Vector, factor: Vector, size: int, rng: np.random.Generator
+    target: Target, mean: Vector, factor: Vector, u: Vector
 ) -> tuple[Vector, Vector, Vector, Vector]:
+    """Return proposals, log density, unconstrained coordinates and log weights of uniforms."""
     d = target.dimension
-    u = _lattice(size, d + 2, rng)
     chi2 = 2 * special.gammaincinv(DEGREES / 2, u[:, d])
     stretch = np.where(u[:, d + 1] < WIDE_SHARE, WIDE, 1.0)
     standard = special.ndtri(u[:, :d]) * (stretch * np.sqrt(DEGREES / chi2))[:, None]
@@ -172,13 +172,6 @@ def _log_t(square: Vector, dimension: int) -> Vector:
         - 0.5 * dimension * np.log(DEGREES * np.pi)
         - 0.5 * (DEGREES + dimension) * np.log1p(square / DEGREES)
     )
-
-
-def _draw(
-    target: Target, mean: Vector, factor: Vector, size: int, rng: np.random.Generator
-) -> tuple[Vector, Vector, Vector]:
-    points, log_density, _, log_weights = _propose(target, mean, factor, size, rng)
-    return points, log_density, log_weights
 
 
 def _lattice(size: int, dimension: int, rng: np.random.Generator) -> Vector:

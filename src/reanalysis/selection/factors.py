@@ -9,6 +9,7 @@ chooses the number of nodes.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,12 +83,15 @@ class Points:
         """``s2_k``, shape (S, k)."""
         return self.data.vi + self.within[:, None] ** 2 / self.data.n_averaged
 
-    def mix(self, tails: Vector) -> Vector:
+    def mix(self, tails: Sequence[Vector]) -> Vector:
         """Return ``sum_b (omega_b - omega_{b+1}) tails_b`` with weights as the last axis."""
         drops = self.omega[:, :-1] - self.omega[:, 1:]
-        if self.paired:
-            return np.einsum("scnb,sb->scn", tails, drops)[..., None]
-        return tails @ drops.T
+        if not self.paired:
+            return np.tensordot(np.stack(tails), drops, axes=(0, 1))
+        total = tails[0] * drops[:, 0, None, None]
+        for tail, drop in zip(tails[1:], drops[:, 1:].T, strict=True):
+            total += tail * drop[:, None, None]
+        return total[..., None]
 
     @property
     def last(self) -> Vector:
@@ -271,23 +275,24 @@ class _Rows:
 _Seen = Callable[[_Rows, Vector], Vector]
 
 
-def _reached(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Vector:
-    """P(bin <= b), shape (points, rows, nodes, J - 1)."""
-    bins = points.data.bins
-    cutoffs = cutoffs[:, None, :]
-    above = special.ndtr((location[..., None] - cutoffs) / sd[..., None])
-    if bins.two_sided:
-        above += special.ndtr((-location[..., None] - cutoffs) / sd[..., None])
+def _reached(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> list[Vector]:
+    """P(bin <= b) for every b < J - 1, each of shape (points, rows, nodes)."""
+    # One array per bin: an array whose last axis is short is several times as slow.
+    steps = [cutoff[:, None] for cutoff in cutoffs.T]
+    above = [special.ndtr((location - cutoff) / sd) for cutoff in steps]
+    if points.data.bins.two_sided:
+        for tail, cutoff in zip(above, steps, strict=True):
+            tail += special.ndtr((-location - cutoff) / sd)
     return above
 
 
-def _missed(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> Vector:
+def _missed(points: Points, location: Vector, sd: Vector, cutoffs: Vector) -> list[Vector]:
     """P(bin > b), the complement of `_reached` without cancellation."""
-    cutoffs, location, sd = cutoffs[:, None, :], location[..., None], sd[..., None]
+    steps = [cutoff[:, None] for cutoff in cutoffs.T]
     if not points.data.bins.two_sided:
-        return special.ndtr((cutoffs - location) / sd)
-    location = np.abs(location)
-    return special.ndtr((cutoffs - location) / sd) - special.ndtr((-cutoffs - location) / sd)
+        return [special.ndtr((cutoff - location) / sd) for cutoff in steps]
+    size = np.abs(location)
+    return [special.ndtr((c - size) / sd) - special.ndtr((-c - size) / sd) for c in steps]
 
 
 def _all_survive(rows: _Rows, weights: Vector) -> Vector:
@@ -297,8 +302,8 @@ def _all_survive(rows: _Rows, weights: Vector) -> Vector:
         return np.einsum("n,scnr->scr", weights, rows.layout.product(rows.survival()))
     # prod A_k is a polynomial in the weights with positive terms: the nodes are summed first.
     reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
-    edges = np.concatenate([reached, np.ones((*reached.shape[:-1], 1))], axis=-1)
-    by_bin = [edges[..., 0], *np.moveaxis(np.diff(edges, axis=-1), -1, 0)]
+    between = [after - before for before, after in pairwise(reached)]
+    by_bin = [reached[0], *between, 1 - reached[-1]]
     by_position = list(zip(*(rows.layout.parts(share) for share in by_bin), strict=True))
     widths = np.array([*rows.layout.widths, 0])
     results = []
@@ -315,26 +320,30 @@ def _expected_product(shares: Sequence[Sequence[Vector]], weights: Vector, omega
     `shares` holds, for every row of the samples, the chance of every bin at the nodes.
     """
     none = (0,) * (omega.shape[1] - 1)
-    terms: dict[tuple[int, ...], Vector] = {none: weights}
-    for row in shares:
+    first, *others = shares
+    units = [none, *(tuple(int(i == b) for i in range(len(none))) for b in range(len(none)))]
+    terms = dict(zip(units, first, strict=True))
+    for row in others:
         longer: dict[tuple[int, ...], Vector] = {}
         for powers, coefficient in terms.items():
-            for b, share in enumerate(row):
-                key = tuple(n + (i == b - 1) for i, n in enumerate(powers))
+            for unit, share in zip(units, row, strict=True):
+                key = tuple(map(sum, zip(powers, unit, strict=True)))
                 product = coefficient * share
-                longer[key] = longer[key] + product if key in longer else product
+                if key in longer:
+                    longer[key] += product
+                else:
+                    longer[key] = product
         terms = longer
-    coefficients = np.stack([term.sum(axis=2) for term in terms.values()], axis=-1)
+    coefficients = np.stack([term @ weights for term in terms.values()], axis=-1)
     monomials = [np.prod(omega[:, 1:] ** np.array(powers), axis=1) for powers in terms]
     return coefficients @ np.array(monomials)
 
 
 def _best_survives(rows: _Rows, weights: Vector) -> Vector:
     reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
-    any_reaches = 1 - rows.layout.product(1 - reached)
     # Linear in the weights of the bins, so the nodes can be summed first.
-    expected = np.einsum("n,scnb->scb", weights, any_reaches)[:, :, None, :]
-    return (rows.points.last + rows.points.mix(expected))[:, :, 0]
+    expected = [(1 - rows.layout.product(1 - above)) @ weights for above in reached]
+    return (rows.points.last + rows.points.mix([tail[..., None] for tail in expected]))[:, :, 0]
 
 
 def _any_survives(rows: _Rows, weights: Vector) -> Vector:

@@ -44,7 +44,8 @@ Vector = NDArray[np.float64]
 
 NODE_TOLERANCE = 2e-9  # doubling the nodes may change a sample's log factor by so much
 LARGEST_LOG = 600.0  # a product may fall to e**-600
-BLOCKS = 16  # of points that share a number of nodes
+BLOCKS = 16  # of points that share a number of nodes, at most
+BLOCK = 128  # points that are worth a block of their own
 WORKING = 8  # arrays over the nodes that are in use where the nodes are summed first
 CHUNK = 300_000  # numbers in the largest temporary array, which should stay in the cache
 
@@ -206,7 +207,8 @@ def _evaluate(points: Points, factor: Factor, finish: Callable[[Vector], Vector]
     difficulty = points.between * np.sqrt(precision.max(axis=1))
     order = np.argsort(difficulty, kind="stable")
     level, parts = 0, []
-    for block in np.array_split(order, min(BLOCKS, len(order)) if factor.integrates else 1):
+    blocks = min(BLOCKS, -(-len(order) // BLOCK)) if factor.integrates else 1
+    for block in np.array_split(order, blocks):
         if factor.integrates:
             level = _settle(points, factor, block, level)
         nodes = LADDER[level] if factor.integrates else 1
