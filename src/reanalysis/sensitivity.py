@@ -107,6 +107,8 @@ def leave_samples_out(data: Dataset, spec: ModelSpec) -> pd.DataFrame:
     likelihoods, so it needs no importance weights.
     """
     design, paired = pair(data, spec)
+    if design.m < 2:
+        raise EngineError("one sample: without it nothing is left")
     if design.m > MOST_SAMPLES:
         raise EngineError(
             f"{design.m:,} samples, each left out in turn, take too long; at most {MOST_SAMPLES}"
