@@ -30,6 +30,7 @@ __all__ = ["main"]
 
 DIFFERS, BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 130, 143
 MISCALIBRATED = 0.001
+MOST_AUDITED = 10_000  # rows; `check` answers in seconds
 TOLD_EVERY = 2.0  # seconds between lines of progress
 KEPT = "finished fits are kept, and the same command goes on."
 
@@ -227,8 +228,8 @@ def check(ctx: click.Context, spec: str, as_json: bool, allow_outside: bool) -> 
 
     try:
         planned = plan(spec, allow_outside=allow_outside)
-    except ValueError as error:
-        problems = _problems(error)
+    except (ValueError, OSError) as error:
+        problems = [_words(error)] if isinstance(error, OSError) else _problems(error)
         if as_json and problems is not None:
             say(json.dumps({"ok": False, "problems": list(problems)}, indent=1))
         raise
@@ -241,7 +242,7 @@ def _plan_document(planned: "Plan") -> dict[str, Any]:
 
     asked, data = planned.asked, planned.data
     models = {}
-    notes = list(data.notes)
+    notes = [*data.notes, *_doubts(planned)]
     for name, entry in planned.models.items():
         model, reading, design = entry.spec, entry.data, entry.design
         notes += [note for note in reading.notes if note not in notes]
@@ -254,6 +255,7 @@ def _plan_document(planned: "Plan") -> dict[str, Any]:
             "mechanism": model.mechanism,
             "coefficients": list(design.coefficients),
             "dropped": list(design.dropped),
+            "notes": list(design.notes),
             "priors": {
                 parameter: {
                     "prior": str(prior),
@@ -282,6 +284,22 @@ def _plan_document(planned: "Plan") -> dict[str, Any]:
         "notes": notes,
         "problems": [],
     }
+
+
+def _doubts(planned: "Plan") -> list[str]:
+    """Say that the audit has something to show; it is no reason to refuse the data."""
+    from reanalysis.audit import audit as find
+
+    if planned.data.k > MOST_AUDITED:
+        return []
+    found = [f for f in find(planned.data, planned.asked) if f.severity != "note"]
+    if not found:
+        return []
+    places = "one place" if len(found) == 1 else f"{len(found)} places"
+    return [
+        f"the numbers contradict each other or are hard to believe in {places}, first "
+        f"{found[0].where}; `reanalysis audit` lists them."
+    ]
 
 
 def _plan_text(document: dict[str, Any]) -> str:
@@ -313,7 +331,7 @@ def _plan_text(document: dict[str, Any]) -> str:
             (parameter, p["prior"], "95 % in {:.2f} to {:.2f}".format(*p["central_95"]))
             for parameter, p in model["priors"].items()
         ]
-        blocks.append("\n".join([head, columns(rows, indent="  "), *model["dropped"]]))
+        blocks.append("\n".join([head, columns(rows, indent="  "), *model["dropped"], *model["notes"]]))
     blocks.append("Nothing to correct.")
     return "\n\n".join(blocks)
 
@@ -436,6 +454,7 @@ def multiverse(
     from reanalysis.plots.specification_curve import plot_specification_curve
     from reanalysis.plots.style import to_svg
     from reanalysis.terminal import columns, say
+    from reanalysis.versions import release_key
 
     planned = plan(spec, allow_outside=allow_outside)
     asked = planned.asked
@@ -446,7 +465,7 @@ def multiverse(
             next(iter(asked.models.values())),
             asked.multiverse,
             rope=asked.rope,
-            store=folder / "universes.jsonl",
+            store=folder / f"universes-{release_key()}.jsonl",
             scheduler=scheduler,
             watcher=_tally(),
         )
@@ -516,6 +535,7 @@ def calibrate(
     from reanalysis.results import EngineError
     from reanalysis.spec import SpecError
     from reanalysis.terminal import columns, say
+    from reanalysis.versions import release_key
 
     planned = plan(spec, models=(model,) if model else (), allow_outside=allow_outside)
     name, entry = next(iter(planned.models.items()))
@@ -528,7 +548,7 @@ def calibrate(
                 engine=engine,
                 replicates=replicates,
                 seed=planned.asked.seed if seed is None else seed,
-                store=folder / "replicates.jsonl",
+                store=folder / f"replicates-{release_key()}.jsonl",
                 scheduler=scheduler,
                 watcher=_tally(),
             )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def spread[Job](
         for found in arriving:
             results |= found
             if file:
-                file.writelines(json.dumps({"key": k, **v}) + "\n" for k, v in found.items())
+                file.writelines(_line(key, record) for key, record in found.items())
                 file.flush()
             tell()
     return {key: results[key] for key in jobs}
@@ -138,19 +139,31 @@ def read_lines(path: Path) -> dict[str, Record]:
     Returns
     -------
     dict of str to mapping
-        Results by key. A line that was cut off when its run was killed is left out.
+        Results by key. A line that was cut off when its run was killed, or altered since, is
+        left out.
     """
     found: dict[str, Record] = {}
     if not path.exists():
         return found
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 record = json.loads(line)
-                found[record.pop("key")] = record
+                key, check = record.pop("key"), record.pop("check")
             except (ValueError, KeyError, AttributeError):
                 continue
+            if check == _checksum(key, record):
+                found[key] = record
     return found
+
+
+def _line(key: str, record: Record) -> str:
+    return json.dumps({"key": key, **record, "check": _checksum(key, record)}) + "\n"
+
+
+def _checksum(key: str, record: Record) -> str:
+    """Return what a flipped byte changes; not a guard against people."""
+    return sha256(json.dumps([key, record]).encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import arviz_stats as azs
@@ -310,7 +311,12 @@ def loo(draws: xr.DataTree) -> azs.utils.ELPDData:
         return azs.loo(draws, var_name="yi", pointwise=True)
 
 
-def power_scaling(draws: xr.DataTree, names: Sequence[str] | None = None) -> pd.DataFrame:
+def power_scaling(
+    draws: xr.DataTree,
+    names: Sequence[str] | None = None,
+    *,
+    priors: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return how much each quantity moves when prior or likelihood is raised to a power.
 
     Parameters
@@ -319,6 +325,8 @@ def power_scaling(draws: xr.DataTree, names: Sequence[str] | None = None) -> pd.
         With groups ``posterior``, ``log_prior`` and ``log_likelihood``.
     names : sequence of str, optional
         Posterior variables; by default the parameters, which are those with a prior.
+    priors : sequence of str, optional
+        Parameters whose priors are raised together; by default all.
 
     Returns
     -------
@@ -330,7 +338,12 @@ def power_scaling(draws: xr.DataTree, names: Sequence[str] | None = None) -> pd.
     if names is None:
         names = [str(name) for name in draws["log_prior"].data_vars]
     with _quiet():
-        return azs.psense_summary(draws, var_names=list(names), round_to=15)
+        return azs.psense_summary(
+            draws,
+            var_names=list(names),
+            prior_var_names=None if priors is None else list(priors),
+            round_to=15,
+        )
 
 
 def save_draws(draws: xr.DataTree, path: Path) -> None:
@@ -356,8 +369,9 @@ def save_draws(draws: xr.DataTree, path: Path) -> None:
         for group in draws.subtree
     }
     # Through memory: on a full disk HDF5 crashes the process when it closes its file.
-    content = draws.to_netcdf(None, engine="h5netcdf", encoding=encoding)
-    write_atomically(path, bytes(content))
+    content = BytesIO()
+    draws.to_netcdf(content, engine="h5netcdf", encoding=encoding)
+    write_atomically(path, content.getvalue())
 
 
 def load_draws(path: Path) -> xr.DataTree:
