@@ -331,7 +331,9 @@ def _plan_text(document: dict[str, Any]) -> str:
             (parameter, p["prior"], "95 % in {:.2f} to {:.2f}".format(*p["central_95"]))
             for parameter, p in model["priors"].items()
         ]
-        blocks.append("\n".join([head, columns(rows, indent="  "), *model["dropped"], *model["notes"]]))
+        blocks.append(
+            "\n".join([head, columns(rows, indent="  "), *model["dropped"], *model["notes"]])
+        )
     blocks.append("Nothing to correct.")
     return "\n\n".join(blocks)
 
