@@ -14,7 +14,7 @@ import reanalysis.plots as plots
 from reanalysis import run
 from reanalysis.document import to_document
 from reanalysis.plots.comparison import describe_comparison
-from reanalysis.plots.forest import describe_forest, pooling_weights
+from reanalysis.plots.forest import describe_forest, forest_rows, pooling_weights
 from reanalysis.plots.funnel import describe_funnel
 from reanalysis.plots.prior_posterior import describe_prior_posterior, prior_density
 from reanalysis.plots.source import select
@@ -194,6 +194,19 @@ def test_the_forest_can_be_sorted(document):
         if t.get_text().startswith(("Gieselmann", "Beckner et al. (2007) T-SEFT, 11"))
     ]
     assert [label[:5] for label in labels] == ["Giese", "Beckn"]
+
+
+def test_what_a_row_of_the_forest_tells_lies_over_its_row(document):
+    """The axes know where row 14 is drawn; the report only knows the fractions."""
+    figure = plots.plot_forest(document)
+    ax = figure.axes[0]
+    rows = forest_rows(document)
+    effect = document["models"]["three_level"]["effects"][14]
+    y = ax.transData.transform((effect["yi"], 14.0))[1]
+    top, height, words = rows[14]
+    assert 1 - (top + height / 2) == pytest.approx(y / figure.bbox.height, abs=1e-6)
+    assert words.startswith(f"{effect['label']}: r = .49 (.12 to .74); n = 25;")
+    assert sum(float(r[2].split("; ")[2].split(" %")[0]) for r in rows) == pytest.approx(100, abs=1)
 
 
 def test_a_failed_nuts_fit_is_drawn_nowhere(document):

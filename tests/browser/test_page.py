@@ -95,8 +95,9 @@ def test_no_screen_scrolls_sideways(page, width):
 
 def test_the_answer_and_its_picture_are_on_the_first_screen(page):
     page.set_viewport_size({"width": 1440, "height": 900})
+    assert page.locator(".headline").count() == 3  # claimed, holds, how sure
     for selector in (".headline", ".status", "figure.comparison img"):
-        box = page.locator(selector).bounding_box()
+        box = page.locator(selector).last.bounding_box()
         assert box["y"] + box["height"] <= 900
 
 
@@ -148,6 +149,26 @@ def test_a_table_can_be_sorted_by_keyboard(page):
     assert table.locator("th[aria-sort='ascending']").count() == 1
     head.press("Enter")
     assert cells.evaluate_all(read) == sorted(ascending, reverse=True)
+
+
+def test_a_row_of_the_forest_tells_its_numbers_under_the_pointer(page):
+    row = page.locator("figure.forest .rows i").first
+    row.scroll_into_view_if_needed()
+    row.hover()
+    tip = row.evaluate("(e) => getComputedStyle(e, '::after').content")
+    assert "% of the weight" in tip
+
+
+def test_averages_can_be_read_on_the_scale_of_the_analysis_and_back(page):
+    cell, head = page.locator("#results td[data-other]").first, page.locator("#models thead").first
+    before = cell.inner_text().split()
+    assert "(r)" in head.inner_text()
+    page.get_by_role("button", name="Averages as Fisher's z").click()
+    assert cell.inner_text().split()[0] == "0.206"  # atanh(.203)
+    assert "(Fisher's z)" in head.inner_text()
+    page.get_by_role("button", name="Averages as r").click()
+    assert cell.inner_text().split() == before
+    assert "(r)" in head.inner_text()
 
 
 def test_a_file_inside_the_page_can_be_saved(page):

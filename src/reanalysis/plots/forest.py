@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from reanalysis.plots.source import Selected, select
 from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, PALE, canvas, readable_axis
-from reanalysis.wording import shorten
+from reanalysis.wording import plain, shorten
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
 
-__all__ = ["CAPTION", "describe_forest", "plot_forest"]
+__all__ = ["CAPTION", "describe_forest", "forest_rows", "plot_forest", "pooling_weights"]
 
 CAPTION = (
     "Grey: each effect as reported, with its 95 % interval; the larger the square, the more it "
@@ -27,6 +27,7 @@ CAPTION = (
     "95 % of new samples are expected (pale bar)."
 )
 ROW = 0.235  # inches
+BELOW, ABOVE = 0.52, 0.03  # inches under and over the axes
 TOP = -1.7  # of the vertical axis, in rows: room for the heads of the columns
 WIDTH, LEFT, ACROSS = 7.4, 0.35, 0.35  # of the figure in inches; of the axes as fractions of it
 LAST_COLUMN = (0.985 - LEFT) / ACROSS  # right edge of the figure, in axes' widths
@@ -65,14 +66,14 @@ def plot_forest(
     half = Z95 * np.sqrt(np.array([float(e["vi"]) for e in effects]))
     summaries = _summaries(chosen)
     k = len(effects)
-    height = ROW * (k + len(summaries) + 0.6 - TOP) + 0.6
+    height, bottom = _size(k + len(summaries))
     own = ax is None
     figure, ax = canvas(ax, WIDTH, height)
     if own:
-        ax.set_position((LEFT, 0.52 / height, ACROSS, 1 - 0.55 / height))
+        ax.set_position((LEFT, BELOW / height, ACROSS, 1 - (BELOW + ABOVE) / height))
     limits = _limits(yi, half, summaries)
     readable_axis(ax, chosen.scale, limits)
-    ax.set_ylim(k + len(summaries) + 0.6, TOP)
+    ax.set_ylim(bottom, TOP)
     rows = np.arange(k, dtype=np.float64)
     if chosen.scale.measure.zero_is_null:
         ax.vlines(0.0, -0.6, k + len(summaries) + 0.6, color=GREY, lw=0.8, zorder=1)
@@ -127,6 +128,46 @@ def describe_forest(source: "Analysis | Mapping[str, Any]", model: str | None = 
     return " ".join(parts)[:300]
 
 
+def forest_rows(
+    source: "Analysis | Mapping[str, Any]", model: str | None = None
+) -> list[tuple[float, float, str]]:
+    """Return where each effect's row lies in the figure, and its numbers in words.
+
+    Parameters
+    ----------
+    source : Analysis or mapping
+        A finished analysis, or its results document.
+    model : str, optional
+        Name of the model; the headline by default.
+
+    Returns
+    -------
+    list of tuple
+        Upper edge and height as fractions of the figure's height, and a sentence; in the order of
+        the data, which is that of the figure by default.
+    """
+    chosen = select(source, model)
+    scale, effects = chosen.scale, chosen.model["effects"]
+    height, bottom = _size(len(effects) + len(_summaries(chosen)))
+    row = (height - BELOW - ABOVE) / (bottom - TOP) / height
+    rows = []
+    for i, (e, weight) in enumerate(zip(effects, pooling_weights(chosen.model), strict=True)):
+        half = Z95 * float(e["vi"]) ** 0.5
+        parts = [
+            f"{plain(e['label'])}: {scale.symbol} = {scale.value(e['yi'])} "
+            f"({scale.interval(e['yi'] - half, e['yi'] + half)})"
+        ]
+        if "ni" in e:
+            parts.append(f"n = {e['ni']:,.0f}")
+        parts.append(f"{100 * weight:.1f} % of the weight")
+        if chosen.posterior and chosen.posterior[0] in e:
+            own = e[chosen.posterior[0]]
+            ends = scale.interval(own["lower"], own["upper"])
+            parts.append(f"shrunken {scale.value(own['mean'])} ({ends})")
+        rows.append((ABOVE / height + (i - TOP - 0.5) * row, row, "; ".join(parts)))
+    return rows
+
+
 def pooling_weights(model: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return each effect's weight in the average, given the heterogeneity found.
 
@@ -171,6 +212,11 @@ def _heterogeneity(model: Mapping[str, Any]) -> tuple[float, float]:
         float(estimates.get(name, {}).get("mean", 0.0)) for name in ("tau_between", "tau_within")
     )
     return between**2, within**2
+
+
+def _size(rows: int) -> tuple[float, float]:
+    """Return the figure's height in inches, and the lower end of its vertical axis in rows."""
+    return ROW * (rows + 0.6 - TOP) + 0.6, rows + 0.6
 
 
 def _ordered(effects: list[Mapping[str, Any]], order: str) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from reanalysis.report.tables import (
     Table,
     caption,
     estimate,
+    interval,
     mark,
     missing,
     numeric,
@@ -168,7 +169,7 @@ def overview_table(models: Sequence[Selected]) -> Table:
         cells = [
             _focal(chosen, chosen.reml(chosen.focus)),
             _focal(chosen, bayes.get("estimates", {}).get(chosen.focus)),
-            _interval(chosen, bayes.get("estimates", {}).get("new_sample")),
+            interval(chosen, bayes.get("estimates", {}).get("new_sample")),
             estimate(chosen, tau, bayes["estimates"][tau])
             if tau in bayes.get("estimates", {})
             else missing(),
@@ -211,12 +212,6 @@ def _parameters(chosen: Selected) -> list[str]:
 
 def _focal(chosen: Selected, e: Mapping[str, Any] | None) -> Cell:
     return missing() if e is None else estimate(chosen, chosen.focus, e)
-
-
-def _interval(chosen: Selected, e: Mapping[str, Any] | None) -> Cell:
-    if e is None or "lower" not in e:
-        return missing()
-    return numeric(chosen.scale.interval(e["lower"], e["upper"], 3), e["lower"])
 
 
 def _factor(log_factor: float | None) -> Cell:

@@ -2,8 +2,8 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -32,12 +32,15 @@ class FigureSpec:
         How to read it.
     applies : callable
         Whether document and model have what the figure shows.
+    rows : callable, optional
+        From document and model to the figure's rows, which tell their numbers under the pointer.
     """
 
     plot: Callable[..., Figure]
     describe: Callable[[Mapping[str, Any], str], str]
     caption: str
     applies: Callable[[Mapping[str, Any], Selected], bool]
+    rows: Callable[[Mapping[str, Any], str], list[tuple[float, float, str]]] | None = None
 
 
 FIGURES: Mapping[str, FigureSpec] = MappingProxyType(
@@ -53,6 +56,7 @@ FIGURES: Mapping[str, FigureSpec] = MappingProxyType(
             forest.describe_forest,
             forest.CAPTION,
             lambda document, chosen: True,
+            forest.forest_rows,
         ),
         "prior_posterior": FigureSpec(
             prior_posterior.plot_prior_posterior,
@@ -92,6 +96,9 @@ class Image:
         Its text alternative, and how to read it.
     width, height : int
         Its natural size in CSS pixels.
+    rows : sequence of tuple
+        Parts that tell their numbers under the pointer: upper edge and height, as fractions of
+        the height, and words.
     """
 
     name: str
@@ -100,6 +107,7 @@ class Image:
     caption: str
     width: int
     height: int
+    rows: Sequence[tuple[float, float, str]] = ()
 
 
 def make_image(name: str, document: Mapping[str, Any], chosen: Selected) -> Image | None:
@@ -122,12 +130,13 @@ def make_image(name: str, document: Mapping[str, Any], chosen: Selected) -> Imag
     figure = FIGURES[name]
     if not figure.applies(document, chosen):
         return None
-    return to_image(
+    image = to_image(
         name,
         figure.plot(document, chosen.name),
         figure.describe(document, chosen.name),
         figure.caption,
     )
+    return image if figure.rows is None else replace(image, rows=figure.rows(document, chosen.name))
 
 
 def to_image(name: str, figure: Figure, alt: str, caption: str) -> Image:
@@ -150,12 +159,16 @@ def to_image(name: str, figure: Figure, alt: str, caption: str) -> Image:
         The same bytes for the same figure.
     """
     svg = to_svg(figure)
-    width, height = re.findall(r'(?:width|height)="([0-9.]+)pt"', svg)[:2]
+    width, height = (
+        round(float(points) * 96 / 72)
+        for points in re.findall(r'(?:width|height)="([0-9.]+)pt"', svg)[:2]
+    )
     encoded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
     return Image(
         name,
         f"data:image/svg+xml;base64,{encoded}",
         plain(alt),
         caption,
-        *(round(float(points) * 96 / 72) for points in (width, height)),
+        width,
+        height,
     )

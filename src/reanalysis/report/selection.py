@@ -5,7 +5,7 @@ from typing import Any
 
 from reanalysis.plots.source import Selected
 from reanalysis.report.answer import usable
-from reanalysis.report.tables import Cell, Column, Table, estimate, missing, numeric, text
+from reanalysis.report.tables import Cell, Column, Table, estimate, interval, missing, numeric, text
 from reanalysis.wording import number, parameter_name, plain
 
 __all__ = ["MECHANISMS", "identification", "mechanisms_table", "weights_table"]
@@ -46,11 +46,7 @@ def mechanisms_table(models: Sequence[Selected]) -> Table | None:
             (
                 text(MECHANISMS.get(mechanism, mechanism), chosen.model.get("title", chosen.name)),
                 missing() if mean is None else estimate(chosen, chosen.focus, mean),
-                missing()
-                if new is None
-                else numeric(
-                    chosen.scale.interval(new["lower"], new["upper"], 3), float(new["lower"])
-                ),
+                interval(chosen, new),
                 _strength(chosen, found),
             )
         )

@@ -1,7 +1,7 @@
 """Tables as values: cells that are printed already, ready for the template's macro."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reanalysis.plots.source import Selected
@@ -21,6 +21,7 @@ __all__ = [
     "Table",
     "caption",
     "estimate",
+    "interval",
     "mark",
     "missing",
     "numeric",
@@ -80,12 +81,16 @@ class Cell:
         Whether it is set like a number.
     note : str
         A second, smaller line.
+    other, other_note : str
+        Both lines on the analysis scale, where that is not the one shown.
     """
 
     text: str
     order: str = ""
     numeric: bool = False
     note: str = ""
+    other: str = ""
+    other_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -276,7 +281,34 @@ def estimate(chosen: Selected, name: str, e: Mapping[str, Any]) -> Cell:
     if "lower" in e and "upper" in e:
         lower = "0" if zero and e["lower"] == 0 else printed(show(e["lower"]))
         note = f"{lower} to {printed(show(e['upper']))}"
-    return numeric(value, e["mean"], note)
+    cell = numeric(value, e["mean"], note)
+    if not (is_mean(name) and chosen.scale.transformed):
+        return cell
+    ends = f"{number(e['lower'], 3)} to {number(e['upper'], 3)}" if note else ""
+    return replace(cell, other=number(e["mean"], 3), other_note=ends)
+
+
+def interval(chosen: Selected, e: Mapping[str, Any] | None) -> Cell:
+    """Return a cell with the interval of an average, on the scale on which it is read.
+
+    Parameters
+    ----------
+    chosen : Selected
+        The model.
+    e : mapping or None
+        The estimate.
+
+    Returns
+    -------
+    Cell
+        A dash where there is no interval.
+    """
+    if e is None or "lower" not in e:
+        return missing()
+    cell = numeric(chosen.scale.interval(e["lower"], e["upper"], 3), e["lower"])
+    if not chosen.scale.transformed:
+        return cell
+    return replace(cell, other=f"{number(e['lower'], 3)} to {number(e['upper'], 3)}")
 
 
 def record_table(caption: str, records: Sequence[Mapping[str, Any]]) -> Table:

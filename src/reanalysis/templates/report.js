@@ -35,6 +35,35 @@
   });
   nav.append(toggle);
 
+  /* Averages on the scale of the analysis instead of the one they are read on. */
+  const averages = all("td[data-other]");
+  if (averages.length > 0) {
+    const [read, other] = [document.body.dataset.scale, document.body.dataset.other];
+    const swap = document.createElement("button");
+    const tables = [...new Set(averages.map((cell) => cell.closest("table")))];
+    swap.type = "button";
+    swap.textContent = `Averages as ${other}`;
+    swap.addEventListener("click", () => {
+      averages.forEach((cell) => {
+        const note = cell.querySelector("small");
+        [cell.firstChild.data, cell.dataset.other] = [cell.dataset.other, cell.firstChild.data];
+        if (note) [note.textContent, cell.dataset.otherNote] = [cell.dataset.otherNote, note.textContent];
+      });
+      const on = swap.textContent.endsWith(other);
+      swap.textContent = `Averages as ${on ? read : other}`;
+      const [from, to] = on ? [read, other] : [other, read];
+      tables.forEach((table) => {
+        all("thead th", table).forEach((head) => {
+          const text = document.createTreeWalker(head, NodeFilter.SHOW_TEXT).nextNode();
+          if (text) text.data = text.data.replace(`(${from})`, `(${to})`);
+        });
+        const caption = table.querySelector("caption span");
+        caption.dataset.scale = on ? ` (averages as ${other})` : "";
+      });
+    });
+    nav.append(swap);
+  }
+
   /* Sort a table by a column: numbers by value, text by alphabet, empty cells last. */
   const compare = (a, b) => {
     if (a === "" || b === "") return (a === "") - (b === "");
