@@ -51,6 +51,7 @@ ROWS = [
         "calibration",
         "ladder",
         "sensitivity",
+        "sampled_sensitivity",
     ],
     ["robustness", "predictive"],
     ["further"],

@@ -205,6 +205,7 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
         audit=findings,
         further=make_further(
             plan,
+            results,
             claims,
             options.engines,
             options.seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from reanalysis.claims import Entry
+from reanalysis.claims import Entry, Fitted
 from reanalysis.ladder import Ladder, climb
 from reanalysis.plan import Plan, PlannedModel
 from reanalysis.predictive import Predictive, check_predictions
@@ -77,6 +77,7 @@ class Further:
 
 def make_further(
     plan: Plan,
+    fits: Mapping[str, Fitted],
     claims: Sequence[Entry],
     engines: Sequence[str],
     seed: int,
@@ -91,6 +92,8 @@ def make_further(
     ----------
     plan : Plan
         Spec, data and designs.
+    fits : mapping of str to Fitted
+        Its models as they were fitted.
     claims : sequence of Entry
         The ledger.
     engines : sequence of str
@@ -124,7 +127,7 @@ def make_further(
             asked.calibration is not None,
             lambda: _calibration(plan, seed, store, scheduler),
         ),
-        "sensitivity": (True, lambda: _sensitivity(plan, claims)),
+        "sensitivity": (True, lambda: _sensitivity(plan, fits, claims)),
         "predictive": (True, lambda: _predictive(plan, seed)),
         "assumed_weights": (bool(_selecting(plan)), lambda: _assumed_weights(plan)),
     }
@@ -149,8 +152,8 @@ def make_further(
     return Further(**found, skipped=MappingProxyType(skipped))
 
 
-def _sensitivity(plan: Plan, claims: Sequence[Entry]) -> Robustness:
-    return make_robustness(plan.data, plan.models, plan.asked.claims, claims)
+def _sensitivity(plan: Plan, fits: Mapping[str, Fitted], claims: Sequence[Entry]) -> Robustness:
+    return make_robustness(plan.data, plan.models, plan.asked.claims, claims, fits)
 
 
 def _predictive(plan: Plan, seed: int) -> Predictive:

@@ -98,8 +98,8 @@ def methods_paragraph(
         f"“{plain(model['spec']['table'] or data['name'])}”) with a {kind}."
     ]
     parts.append(_dependence(model, cite))
-    priors = "; ".join(f"{parameter_name(p['parameter'])}: {p['prior']}" for p in model["priors"])
-    parts.append(f"Priors on the analysis scale were {plain(priors)} {cite('rover2021')}.")
+    priors = _listed([_prior(p) for p in model["priors"]])
+    parts.append(f"Priors on the analysis scale were {priors} {cite('rover2021')}.")
     if "exact" in model:
         parts.append(
             "Posteriors and marginal likelihoods were computed by quadrature over the "
@@ -118,19 +118,21 @@ def methods_paragraph(
     if document.get("moderators"):
         count = sum(len(rows) for rows in document["moderators"].values())
         parts.append(
-            f"{count} moderators were tested one at a time, with Bonferroni and Holm "
+            f"We tested {count} moderators one at a time, with Bonferroni and Holm "
             f"{cite('holm1979')} corrections, and in a joint model with a common learned scale."
         )
     if "multiverse" in document:
         found = document["multiverse"]
         parts.append(
-            f"{len(found['universes']):,} combinations of {len(found['axes'])} decisions were "
-            f"fitted as a multiverse {cite('steegen2016')}."
+            f"We fitted {len(found['universes']):,} combinations of {len(found['axes'])} "
+            f"decisions as a multiverse {cite('steegen2016')}."
         )
     if "sensitivity" in document:
+        weighted = "; the draws of NUTS were weighted for the same"
         parts.append(
             "Sensitivity was assessed by leaving out each sample and by raising the priors to "
-            f"powers {cite('kallioinen2024')}, each as an exact refit."
+            f"powers {cite('kallioinen2024')}, each as an exact refit"
+            f"{weighted if document['sensitivity'].get('scaling') else ''}."
         )
     if "calibration" in document:
         parts.append(
@@ -144,6 +146,18 @@ def methods_paragraph(
         "report."
     )
     return " ".join(filter(None, parts)), tuple(cited)
+
+
+def _prior(prior: Json) -> str:
+    """Return a prior in words, such as "half-normal(0.25) for the total heterogeneity"."""
+    values = ", ".join(f"{value:g}" for value in prior["parameters"].values())
+    name = parameter_name(prior["parameter"])
+    return f"{prior['family'].replace('_', '-')}({values}) for {name[0].lower()}{name[1:]}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return an enumeration in a sentence."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _dependence(model: Json, cite: Any) -> str:
@@ -194,7 +208,7 @@ def _bias(document: Json, chosen: Mapping[str, Selected], cite: Any) -> list[str
             else ""
         )
         parts.append(
-            f"{len(average['models'])} models with and without an effect, heterogeneity and bias "
-            f"were averaged {cite('bartos2023')}{factor}."
+            f"We averaged {len(average['models'])} models with and without an effect, heterogeneity "
+            f"and bias {cite('bartos2023')}{factor}."
         )
     return parts

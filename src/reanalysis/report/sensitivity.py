@@ -9,14 +9,31 @@ from reanalysis.plots.left_out import CAPTION as LEFT_OUT_CAPTION
 from reanalysis.plots.left_out import describe_left_out, plot_left_out
 from reanalysis.plots.source import Selected
 from reanalysis.report.figures import to_image
-from reanalysis.report.tables import Column, Table, numeric, parameter, text
+from reanalysis.report.tables import Cell, Column, Table, numeric, parameter, text
 from reanalysis.wording import Scale, number, odds, plain, readable_scale
 
 __all__ = ["make_sensitivity"]
 
 Json = Mapping[str, Any]
 NOTABLE = 0.1  # posterior standard deviations
-GROUPS = {"effect": "Prior of the effect", "heterogeneity": "Priors of the heterogeneity"}
+GROUPS = {
+    "effect": "Prior of the effect",
+    "heterogeneity": "Priors of the heterogeneity",
+    "other": "Other priors",
+}
+DIAGNOSES = {
+    "none": "no sign of trouble",
+    "conflict": "prior and data may disagree",
+    "strong prior": "strong prior, or data that say little",
+}
+PARTS = {
+    "samples": "leaving out single samples",
+    "curve": "the width of the prior of the effect",
+    "powers": "weaker and stronger priors",
+    "scaling": "power-scaling of draws",
+    "loo": "leave-one-out from draws",
+    "heavy_tails": "Student-t effects of the samples",
+}
 
 
 def make_sensitivity(
@@ -48,6 +65,14 @@ def make_sensitivity(
         "samples": [
             {**row, "sample": labels.get(row["sample"], row["sample"])} for row in found["samples"]
         ],
+        "loo": found.get("loo")
+        and {
+            **found["loo"],
+            "samples": [
+                {**row, "sample": labels.get(row["sample"], row["sample"])}
+                for row in found["loo"]["samples"]
+            ],
+        },
         "verdicts": [
             {**row, "without": [labels.get(s, s) for s in row["without"]]}
             for row in found["verdicts"]
@@ -73,7 +98,9 @@ def make_sensitivity(
                 CURVE_CAPTION,
             )
         )
-    tables = [_samples(samples, scale), _powers(found["powers"])]
+    tables = [_samples(samples, found.get("loo"), scale)] if samples else []
+    tables += [_powers(found["powers"])] if found["powers"] else []
+    tables += [_scaling(found["scaling"])] if found.get("scaling") else []
     tables += [_verdicts(document, found)] if found["verdicts"] or found["widths"] else []
     return {"sentences": _sentences(found, scale), "images": images, "tables": tables}
 
@@ -91,7 +118,38 @@ def _labels(one: Selected) -> dict[str, str]:
 
 
 def _sentences(found: Json, scale: Scale) -> list[str]:
-    samples = found["samples"]
+    sentences = []
+    if found["samples"]:
+        sentences += _on_samples(found["samples"], scale)
+    if found.get("loo"):
+        sentences.append(_on_left_out(found["loo"], found["samples"]))
+    if found["powers"]:
+        sentences.append(_on_powers(found["powers"]))
+    if found.get("scaling"):
+        sentences.append(_on_scaling(found["scaling"]))
+    if found.get("heavy_tails"):
+        sentences.append(_on_tails(found["heavy_tails"], scale))
+    hanging = {row["claim"] for row in found["verdicts"] if row["changes"]}
+    hanging |= {
+        row["claim"]
+        for row in found["widths"]
+        if {row["verdict_half"], row["verdict_twice"]} != {row["verdict"]}
+    }
+    asked = {row["claim"] for row in (*found["verdicts"], *found["widths"])}
+    if asked:
+        sentences.append(
+            f"Of {len(asked)} verdicts of the ledger that could be computed again, "
+            f"{len(hanging) or 'none'} depend{'s' if len(hanging) == 1 else ''} on a single sample "
+            "or on the width of a prior."
+        )
+    sentences += [
+        f"Not computed, {PARTS.get(part, part)}: {plain(reason)}."
+        for part, reason in found.get("skipped", {}).items()
+    ]
+    return sentences
+
+
+def _on_samples(samples: Sequence[Json], scale: Scale) -> list[str]:
     estimates = [row["estimate"] for row in samples]
     most = max(samples, key=lambda row: abs(row["shift"]))
     sentences = [
@@ -109,35 +167,61 @@ def _sentences(found: Json, scale: Scale) -> list[str]:
             if all(row["lower"] > 0 for row in samples) or all(row["upper"] < 0 for row in samples)
             else "The side on which the 95 % interval lies depends on single samples."
         )
-    moved = max(found["powers"], key=lambda row: abs(row["shift"]))
-    if abs(moved["shift"]) < NOTABLE:
-        sentences.append(
-            "Making any group of priors a quarter stronger or a fifth weaker moves no estimate by "
-            f"more than {number(abs(moved['shift']), 3)} posterior standard deviations."
-        )
-    else:
-        sentences.append(
-            f"{GROUPS.get(moved['group'], moved['group'])}, a quarter stronger or a fifth weaker, "
-            f"moves {plain(moved['parameter'])} by {number(abs(moved['shift']), 2)} posterior "
-            "standard deviations."
-        )
-    hanging = {row["claim"] for row in found["verdicts"] if row["changes"]}
-    hanging |= {
-        row["claim"]
-        for row in found["widths"]
-        if {row["verdict_half"], row["verdict_twice"]} != {row["verdict"]}
-    }
-    asked = {row["claim"] for row in (*found["verdicts"], *found["widths"])}
-    if asked:
-        sentences.append(
-            f"Of {len(asked)} verdicts of the ledger that could be computed again, "
-            f"{len(hanging) or 'none'} depend{'s' if len(hanging) == 1 else ''} on a single sample "
-            "or on the width of a prior."
-        )
     return sentences
 
 
-def _samples(rows: Sequence[Json], scale: Scale) -> Table:
+def _on_left_out(found: Json, samples: Sequence[Json]) -> str:
+    exact = sum(row["log_predictive"] for row in samples)
+    largest = max(row["pareto_k"] for row in found["samples"])
+    refits = sum(row["refitted"] for row in found["samples"])
+    how = f"{refits} sample{'s' * (refits > 1)} refitted" if refits else "no refit needed"
+    return (
+        f"The samples, each predicted from the others, have a log density of "
+        f"{number(found['elpd'], 2)} (SE {number(found['se'], 2)}) by weighting the draws of NUTS "
+        f"(largest Pareto k {number(largest, 2)}, limit {number(found['good_k'], 2)}: {how}) and "
+        f"{number(exact, 2)} by exact refits."
+    )
+
+
+def _on_powers(rows: Sequence[Json]) -> str:
+    moved = max(rows, key=lambda row: abs(row["shift"]))
+    if abs(moved["shift"]) < NOTABLE:
+        return (
+            "Making any group of priors a quarter stronger or a fifth weaker moves no estimate by "
+            f"more than {number(abs(moved['shift']), 3)} posterior standard deviations."
+        )
+    return (
+        f"{GROUPS.get(moved['group'], moved['group'])}, a quarter stronger or a fifth weaker, "
+        f"moves {plain(moved['parameter'])} by {number(abs(moved['shift']), 2)} posterior "
+        "standard deviations."
+    )
+
+
+def _on_scaling(rows: Sequence[Json]) -> str:
+    odd = [row for row in rows if row["diagnosis"] != "none"]
+    if not odd:
+        return "Power-scaling of the draws shows no conflict of priors and data."
+    named = "; ".join(
+        f"{GROUPS[row['group']].lower()} for {plain(row['parameter'])}: "
+        f"{DIAGNOSES[row['diagnosis']]}"
+        for row in odd
+    )
+    return f"Power-scaling of the draws points at: {named}."
+
+
+def _on_tails(found: Json, scale: Scale) -> str:
+    factor = found["log_bayes_factor"]
+    return (
+        "With Student-t in place of normal effects of the samples, which lets single ones lie far "
+        f"out, the average is {scale.value(found['estimate'], 3)} "
+        f"({scale.interval(found['lower'], found['upper'], 3)}), "
+        f"{number(abs(found['shift']), 2)} posterior standard deviations away; the odds are "
+        f"{odds(factor)} {'for' if factor > 0 else 'against'} heavy tails."
+    )
+
+
+def _samples(rows: Sequence[Json], weighted: Json | None, scale: Scale) -> Table:
+    draws = {row["sample"]: row for row in weighted["samples"]} if weighted else {}
     columns = (
         Column("Left out", numeric=False),
         Column("Its effects"),
@@ -146,6 +230,7 @@ def _samples(rows: Sequence[Json], scale: Scale) -> Table:
         Column("Heterogeneity τ"),
         Column("Odds of an effect"),
         Column("How well the others predict it (log density)"),
+        *([Column("The same from draws (Pareto k)")] if draws else []),
     )
     body = tuple(
         (
@@ -164,11 +249,43 @@ def _samples(rows: Sequence[Json], scale: Scale) -> Table:
                 "for" if row["log_bayes_factor"] > 0 else "against",
             ),
             numeric(number(row["log_predictive"], 2), row["log_predictive"]),
+            *([_weighted(draws[row["sample"]])] if draws else []),
         )
         for row in rows
     )
     note = "Each row is an exact fit of its own, the true effects of the sample integrated out."
     return Table("Without each sample", columns, body, sortable=True, note=note)
+
+
+def _weighted(row: Json) -> Cell:
+    how = "refitted, " * row["refitted"] + f"k {number(row['pareto_k'], 2)}"
+    return numeric(number(row["log_predictive"], 2), row["log_predictive"], how)
+
+
+def _scaling(rows: Sequence[Json]) -> Table:
+    columns = (
+        Column("Parameter", numeric=False),
+        Column("Priors", numeric=False),
+        Column("Sensitivity to the prior"),
+        Column("Sensitivity to the data"),
+        Column("Diagnosis", numeric=False),
+    )
+    body = tuple(
+        (
+            parameter(row["parameter"]),
+            text(GROUPS[row["group"]]),
+            numeric(number(row["prior"], 3), row["prior"]),
+            numeric(number(row["likelihood"], 3), row["likelihood"]),
+            text(DIAGNOSES[row["diagnosis"]]),
+        )
+        for row in rows
+    )
+    note = (
+        "How fast the posterior moves when the priors of a group, or the likelihood, are raised "
+        "to a power near 1: the draws of NUTS weighted anew by ArviZ (Kallioinen et al. 2024). "
+        "Above .05 is worth a look."
+    )
+    return Table("Power-scaling of the draws", columns, body, sortable=True, note=note)
 
 
 def _powers(rows: Sequence[Json]) -> Table:
