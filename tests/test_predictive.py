@@ -11,6 +11,7 @@ from reanalysis.dataset import Dataset
 from reanalysis.design import Design, make_design
 from reanalysis.exact import fit_exact
 from reanalysis.predictive import STATISTICS, check_predictions, posterior_parameters
+from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
@@ -67,6 +68,19 @@ def test_data_from_the_model_are_reproduced_and_an_outlier_is_not(design: Design
     odd = check_predictions(replace(design, yi=yi), SPEC, seed=3, draws=1000)
     p = odd.table.set_index("statistic")["p"]
     assert p["largest"] < 0.05
+
+
+def test_before_the_data_the_largest_effect_of_either_sign_is_that_of_the_prior(
+    design: Design,
+) -> None:
+    # Precise effects without heterogeneity all equal mu, and |mu| is half-normal.
+    priors = {"mu": Prior("normal", {"sigma": 0.5}), "tau": Prior("half_normal", {"sigma": 1e-4})}
+    precise = replace(design, vi=np.full(design.k, 1e-8), yi=np.full(design.k, 0.1))
+    found = check_predictions(precise, replace(SPEC, priors=priors), seed=6, draws=4000)
+    row = found.table.set_index("statistic").loc["extreme"]
+    # Quantiles of a half-normal number: .6745 and 2.2414 standard deviations; 5 standard errors.
+    assert row["prior"] == pytest.approx(0.6745 * 0.5, abs=0.03)
+    assert row["prior_upper"] == pytest.approx(2.2414 * 0.5, abs=0.08)
 
 
 def test_the_same_seed_gives_the_same_numbers(design: Design) -> None:

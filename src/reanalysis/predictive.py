@@ -59,6 +59,7 @@ STATISTICS: Mapping[str, tuple[str, Statistic]] = MappingProxyType(
         "significant": ("Effects with p < .05", _significant),
         "smallest": ("Smallest effect", lambda Y, design: Y.min(axis=1)),
         "largest": ("Largest effect", lambda Y, design: Y.max(axis=1)),
+        "extreme": ("Largest effect of either sign", lambda Y, design: np.abs(Y).max(axis=1)),
         "spread": ("Standard deviation of the effects", lambda Y, design: Y.std(axis=1, ddof=1)),
         "within": ("Spread within samples", _within),
     }

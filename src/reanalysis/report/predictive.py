@@ -47,12 +47,15 @@ def make_predictive(
 def _sentences(found: Mapping[str, Any], k: int) -> list[str]:
     rows = {row["statistic"]: row for row in found["statistics"]}
     scale = readable_scale(found["measure"])
-    significant, largest = rows["significant"], rows["largest"]
+    significant, extreme = rows["significant"], rows.get("extreme", rows["largest"])
+    low, middle, high = (
+        f"{100 * significant[key] / k:.0f}" for key in ("prior_lower", "prior", "prior_upper")
+    )
     sentences = [
-        f"Before the data, the priors expected {significant['prior']:.0f} of {k} effects with "
-        f"p < .05 (95 %: {significant['prior_lower']:.0f} to {significant['prior_upper']:.0f}) and "
-        f"a largest effect of {scale.value(largest['prior'])} "
-        f"({scale.interval(largest['prior_lower'], largest['prior_upper'])})."
+        f"Before the data, the priors expected {middle} % of the {k} effects to have p < .05 "
+        f"(95 %: {low} to {high} %) and the largest effect of either sign to be "
+        f"{scale.value(extreme['prior'])} "
+        f"({scale.interval(extreme['prior_lower'], extreme['prior_upper'])})."
     ]
     odd = [row for row in rows.values() if not FAR_OUT <= row["p"] <= 1 - FAR_OUT]
     if odd:
