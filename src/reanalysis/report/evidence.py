@@ -98,7 +98,12 @@ def claims_table(document: Mapping[str, Any], models: Mapping[str, Selected]) ->
                     " ".join(filter(None, (claim.get("reason", ""), doubts.get(claim["id"])))),
                 )
             )
-        numbers = (_printed(chosen, claim), _by_reml(chosen, claim), _by_bayes(chosen, claim))
+        here = (
+            _about_bias(document, claim)
+            if claim["asserts"] == "no_bias"
+            else (_by_reml(chosen, claim), _by_bayes(chosen, claim))
+        )
+        numbers = (_printed(chosen, claim), *here)
         rows.append((*cells, *map(text, map(unbroken, numbers))))
     heads = ["What the paper says", *["Verdict"] * judged]
     heads += ["Printed", "REML here", "Bayesian here"]
@@ -225,6 +230,18 @@ def _by_reml(chosen: Selected | None, claim: Mapping[str, Any]) -> str:
             f"QM({reml['qm_df']:.0f}) = {number(reml['qm'], 2)}, p {p_value(reml['qm_p'])}"
         )
     return "; ".join(parts)
+
+
+def _about_bias(document: Mapping[str, Any], claim: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what trim-and-fill and the model average say about publication bias."""
+    headline = next(iter(document["models"]))
+    methods = document.get("small_study", {}).get(headline, {}).get("methods", ())
+    filled = [
+        f"{m['method'].split(',')[0]}): {m['test']}" for m in methods if "filled" in m["test"]
+    ]
+    factor = claim.get("log_bayes_factor")
+    side = "for" if factor is not None and factor > 0 else "against"
+    return "; ".join(filled), "" if factor is None else f"{odds(factor)} {side} publication bias"
 
 
 def _by_bayes(chosen: Selected | None, claim: Mapping[str, Any]) -> str:

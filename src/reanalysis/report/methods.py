@@ -3,7 +3,7 @@
 Only what the run did is in them; every number comes from the results document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reanalysis.plots.source import Selected
@@ -149,10 +149,10 @@ def methods_paragraph(
 
 
 def _prior(prior: Json) -> str:
-    """Return a prior in words, such as "half-normal(0.25) for the total heterogeneity"."""
+    """Return a prior in words, such as "half-normal(0.25) (heterogeneity, total)"."""
     values = ", ".join(f"{value:g}" for value in prior["parameters"].values())
     name = parameter_name(prior["parameter"])
-    return f"{prior['family'].replace('_', '-')}({values}) for {name[0].lower()}{name[1:]}"
+    return f"{prior['family'].replace('_', '-')}({values}) ({name[0].lower()}{name[1:]})"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -208,7 +208,7 @@ def _bias(document: Json, chosen: Mapping[str, Selected], cite: Any) -> list[str
             else ""
         )
         parts.append(
-            f"We averaged {len(average['models'])} models with and without an effect, heterogeneity "
-            f"and bias {cite('bartos2023')}{factor}."
+            f"We averaged {len(average['models'])} models with and without an effect, "
+            f"heterogeneity and bias {cite('bartos2023')}{factor}."
         )
     return parts

@@ -35,6 +35,18 @@
   });
   nav.append(toggle);
 
+  /* Paragraphs to paste can be copied. */
+  if (navigator.clipboard) all("blockquote.paste").forEach((block) => {
+    const copy = document.createElement("button");
+    copy.type = "button";
+    copy.className = "copy";
+    copy.textContent = "Copy";
+    copy.addEventListener("click", () => {
+      navigator.clipboard.writeText(block.innerText.trim()).then(() => { copy.textContent = "Copied"; });
+    });
+    block.before(copy);
+  });
+
   /* Averages on the scale of the analysis instead of the one they are read on. */
   const averages = all("td[data-other]");
   if (averages.length > 0) {
