@@ -114,13 +114,17 @@ def estimates_frame(document: Mapping[str, Any]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``model``, ``engine``, ``parameter``, the numbers on the analysis scale, and
-        ``value_r``, ``lower_r``, ``upper_r`` where the measure has a back-transformation.
+        ``value_back``, ``lower_back``, ``upper_back`` where the measure has a
+        back-transformation. Fits that failed their gate are left out.
     """
     back = MEASURES[document["data"]["measure"]].back
     rows = []
     for name, model in document["models"].items():
         for engine in ("reml", "exact", "nuts"):
-            for parameter, e in model.get(engine, {}).get("estimates", {}).items():
+            found = model.get(engine, {})
+            if not found.get("diagnostics", {}).get("passed", True):
+                continue  # no results; this table has no place to say so
+            for parameter, e in found.get("estimates", {}).items():
                 value = e["value"] if engine == "reml" else e["mean"]
                 row = {"model": name, "engine": engine, "parameter": parameter, "value": value}
                 row |= {k: e.get(k) for k in ("sd", "se", "median", "lower", "upper", "p")}
@@ -134,7 +138,7 @@ def estimates_frame(document: Mapping[str, Any]) -> pd.DataFrame:
                     ):
                         row[f"{key}_back"] = None if x is None else float(back(x))
                 rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["model", "engine", "parameter", "value"])
 
 
 def _transforms(parameter: str) -> bool:
@@ -193,6 +197,9 @@ def _model(result: ModelResult, moderation: Moderation | None) -> Json:
             else str(spec.sampling_correlation),
             "mechanism": spec.mechanism,
             "steps": list(spec.steps),
+            "two_sided": spec.two_sided,
+            "omega": list(spec.omega),
+            "primary": spec.primary,
             "include": {name: list(values) for name, values in spec.include.items()},
             "exclude": {name: list(values) for name, values in spec.exclude.items()},
         },
@@ -246,7 +253,7 @@ def _effects(result: ModelResult) -> list[Json]:
             row["ni"] = float(design.ni[i])
         rows.append(row)
     for name, fit in (("exact", result.exact), ("nuts", result.nuts)):
-        if fit is None or fit.effects.empty:
+        if fit is None or fit.effects.empty or not fit.passed:
             continue
         for row, found in zip(rows, fit.effects.to_dict("records"), strict=True):
             row[name] = {k: float(found[k]) for k in ("mean", "sd", "lower", "upper")}

@@ -35,6 +35,7 @@ Vector = NDArray[np.float64]
 Heterogeneity = Literal["both", "between", "within", "none"]
 
 UPPER_TAIL = 1e-13
+WIDER = 12  # times that the range may grow, each by a factor of e at its far end
 RHO_NODES = 12
 SCALE_NODES = 12  # of the first look
 POINT_SCALE_NODES = 64  # without heterogeneity the scale is the only integral
@@ -359,8 +360,16 @@ def find_box(problem: Problem) -> tuple[Interval, Interval | None]:
         return problem.log_prior(t, phi) + best.max(axis=1)
 
     low, high = problem.tau_range()
-    t_box = float(np.arcsinh(low / problem.scale)), float(np.arcsinh(high / problem.scale))
-    return zoom(log_density, t_box, (0.0, np.pi / 2) if problem.heterogeneity == "both" else None)
+    start, end = float(np.arcsinh(low / problem.scale)), float(np.arcsinh(high / problem.scale))
+    outer = (0.0, np.pi / 2) if problem.heterogeneity == "both" else None
+    box = zoom(log_density, (start, end), outer)
+    # Data that the prior held to be impossible push the posterior beyond the prior's range.
+    for _ in range(WIDER):
+        if box[0][1] < end or not np.isfinite(log_density(np.array([end + 1]), np.ones(1))[0]):
+            break
+        end += 1.0
+        box = zoom(log_density, (start, end), outer)
+    return box
 
 
 def evaluate_grid(

@@ -108,7 +108,8 @@ def _end(
     target = best.loglik - drop
     inside = best
     if upwards:
-        reach = float(np.median(likelihood.structure.vi)) + 2.0 * float(best.tau2[index])
+        # All of the heterogeneity: a component at zero may be hidden by one that is not.
+        reach = float(np.median(likelihood.structure.vi)) + 2.0 * float(best.tau2.sum())
         for _ in range(MAX_STEPS_UP):
             outside = _profiled(likelihood, inside, index, reach)
             if outside.loglik < target:

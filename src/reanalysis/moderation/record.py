@@ -133,7 +133,7 @@ def make_moderation(
         except EngineError as error:
             notes.append(f"The exact engine has no contrasts: {error}.")
     if nuts is not None and nuts.draws is not None:
-        if nuts.diagnostics is not None and not nuts.diagnostics.passed:
+        if not nuts.passed:
             notes.append("NUTS failed its convergence gate; its numbers are no results.")
         else:
             sources["nuts"] = Drawn(nuts.draws["posterior"]["beta"].to_numpy())
