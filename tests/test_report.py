@@ -248,7 +248,7 @@ def test_a_changed_number_changes_everywhere(document):
         ("r = .555", "r = .777"),
         (".44 to .67", ".71 to .89"),
         (".444 to .666", ".711 to .888"),
-        (".56 [.44, .67]", ".78 [.71, .89]"),
+        (".555 [.444, .666]", ".777 [.711, .888]"),
         ("0.6257", "1.0388"),  # on Fisher's z, in the table of differences
     )
     for before, after in prints:

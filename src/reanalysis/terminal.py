@@ -188,6 +188,7 @@ def answer(analysis: "Analysis", report: str) -> str:
         ("data", f"k = {first.design.k} effects, m = {first.design.m} samples; model {name}"),
         (_mean_title(first), _sources(first)),
         *_heterogeneity(first),
+        *_bias_allowed_for(analysis),
         *((f"  {other}", _sources(result)) for other, result in others),
         *_gates(analysis),
         ("report", report),
@@ -234,13 +235,28 @@ def _heterogeneity(result: "ModelResult") -> list[tuple[str, str]]:
     rows = []
     total = bayes.estimates.get("tau") or bayes.estimates.get("tau_between")
     if total is not None and total.lower is not None and total.upper is not None:
-        words = f"{_two(total.value)} [{_two(total.lower)}, {_two(total.upper)}]"
+        words = f"{_three(total.value)} [{_three(total.lower)}, {_three(total.upper)}]"
         ahead = bayes.estimates.get("new_sample")
         if ahead is not None and ahead.lower is not None and ahead.upper is not None:
             low, high = _shown(ahead.lower, result), _shown(ahead.upper, result)
             words += f"   a new sample: {low} to {high}"
         rows.append(("tau", words))
     return rows
+
+
+def _bias_allowed_for(analysis: "Analysis") -> list[tuple[str, str]]:
+    """Return what is left of the effect when models with publication bias are averaged in."""
+    average = analysis.average
+    if average is None or "mu" not in average.averaged:
+        return []
+    mean = average.averaged["mu"]
+    model = next(iter(analysis.models.values()))
+    log_factor = float(average.inclusion["log_bayes_factor"]["effect"])
+    odds = math.exp(min(abs(log_factor), math.log(10_000)))
+    side = "for" if log_factor > 0 else "against"
+    words = f"{odds:,.3g} to 1 {side} an effect (average of {len(average.models)} models)"
+    shown = _interval(mean.value, mean.lower, mean.upper, model)
+    return [("bias allowed for", f"{shown}   {words}")]
 
 
 def _gates(analysis: "Analysis") -> list[tuple[str, str]]:
@@ -291,13 +307,13 @@ def _shown(value: float, result: "ModelResult") -> str:
     from reanalysis.effect_sizes import MEASURES
 
     back = MEASURES[result.design.measure].back
-    return _two(float(back(np.array(value))) if back is not None else value)
+    return _three(float(back(np.array(value))) if back is not None else value)
 
 
-def _two(value: float) -> str:
-    """Return two decimals; the leading zero stays, so that no measure is misread."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
+def _three(value: float) -> str:
+    """Return three decimals; the leading zero stays, so that no measure is misread."""
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text
 
 
 def findings_text(findings: Sequence["Finding"]) -> str:

@@ -20,6 +20,8 @@ CAPTION = (
     "for, where it was: averaged over models with and without publication bias."
 )
 
+DIGITS = 3  # engines agree to about .001; two digits would part them where one rounds up
+
 
 class _Row(NamedTuple):
     label: str
@@ -74,7 +76,7 @@ def plot_comparison(
         ax.barh([at], [new[1] - new[0]], 0.3, new[0], color=PALE, edgecolor=GREY, lw=0.8)
         style: dict[str, Any] = {"transform": text, "va": "center", "color": INK, "size": 10}
         ax.text(-0.04, at, "A new sample", ha="right", **style)
-        ax.text(1.04, at, chosen.scale.interval(*new), **style)
+        ax.text(1.04, at, chosen.scale.interval(*new, DIGITS), **style)
     ax.set_ylim(len(rows) + (new is not None) - 0.4, -0.6)
     ax.set_xlabel(chosen.scale.symbol, color=INK, size=10, parse_math=False)
     return figure
@@ -99,7 +101,7 @@ def describe_comparison(source: "Analysis | Mapping[str, Any]", model: str | Non
     parts = [f"{row.label} {_numbers(chosen, row)}" for row in _rows(chosen)]
     new = _prediction(chosen)
     if new is not None:
-        parts.append(f"new sample {chosen.scale.interval(*new)}")
+        parts.append(f"new sample {chosen.scale.interval(*new, DIGITS)}")
     return f"Average effect ({chosen.scale.symbol}): {'; '.join(parts)}."
 
 
@@ -129,7 +131,8 @@ def _prediction(chosen: Selected) -> tuple[float, float] | None:
 
 
 def _numbers(chosen: Selected, row: _Row) -> str:
-    estimate = chosen.scale.value(row.estimate)
+    estimate = chosen.scale.value(row.estimate, DIGITS)
     if row.lower is None or row.upper is None:
         return estimate
-    return f"{estimate} [{chosen.scale.value(row.lower)}, {chosen.scale.value(row.upper)}]"
+    ends = (chosen.scale.value(end, DIGITS) for end in (row.lower, row.upper))
+    return f"{estimate} [{', '.join(ends)}]"
