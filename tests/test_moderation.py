@@ -26,7 +26,9 @@ from reanalysis.moderation import (
     verdict,
 )
 from reanalysis.plan import plan
+from reanalysis.plots.source import select
 from reanalysis.priors import Prior
+from reanalysis.report.moderators import make_moderators
 from reanalysis.results import Diagnostics, Posterior
 from reanalysis.runner import run
 from reanalysis.spec import ModelSpec, Rope, SpecError
@@ -569,6 +571,36 @@ def test_a_run_of_some_members_corrects_for_all_that_were_planned(two: Path) -> 
     (row,) = to_document(run(two, models=["mode"]))["moderators"]["two"]
     assert row["p_bonferroni"] == pytest.approx(min(1.0, 2 * row["p"]))
     assert "p_holm" not in row
+
+
+def test_the_report_sets_the_two_verdicts_side_by_side_and_states_their_rules(two: Path) -> None:
+    document = to_document(run(two))
+    part = make_moderators(document, {name: select(document, name) for name in document["models"]})
+    assert part is not None
+    table = part["families"][0]["table"]
+    titles = [column.title for column in table.columns]
+    assert titles[-2:] == ["Verdict by Bonferroni", "Verdict of the joint model"]
+    for row, cells in zip(document["moderators"]["two"], table.rows, strict=True):
+        assert [c.text for c in cells[-2:]] == [row["bonferroni_verdict"], row["shrinkage_verdict"]]
+    assert "times the number of planned tests, is below .05" in table.note
+    assert "odds of 3 to 1" in table.note
+    models = {model["title"]: model for model in part["models"]}
+    # One figure for each moderator alone, also a split one; the joint model repeats none.
+    assert [len(models[name]["images"]) for name in ("time", "mode", "both")] == [1, 1, 0]
+    assert models["mode"]["tests"] is None  # its only test is in the family's table
+    assert len(models["time"]["tests"].rows) == 3
+    note = next(n for n in models["time"]["notes"] if "varies within samples" in n)
+    assert "only 6 of 12 samples carry the within part" in note
+
+
+def test_a_joint_model_draws_the_moderators_that_no_model_has_alone(two: Path) -> None:
+    document = to_document(run(two, models=["mode", "both"]))
+    part = make_moderators(document, {name: select(document, name) for name in document["models"]})
+    assert part is not None
+    (image,) = part["models"][1]["images"]
+    assert image.name == "both_0"
+    assert "by time.between" in image.alt
+    assert "Other moderators of the model are averaged" in image.caption
 
 
 def test_a_moderator_without_reml_is_not_tested_and_the_others_still_are(kaiser: Dataset) -> None:

@@ -16,7 +16,7 @@ from reanalysis.design import Design, make_design, resolve_priors
 from reanalysis.exact import fit_exact, log_evidence
 from reanalysis.exact.normal import coefficient_posterior
 from reanalysis.frequentist import fit_reml
-from reanalysis.moderation import make_moderation
+from reanalysis.moderation import explained_a_priori, make_moderation
 from reanalysis.nuts import fit_nuts
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
@@ -218,6 +218,38 @@ def test_true_effects_agree_with_brute_force_under_a_common_scale(kaiser: Datase
         residual = np.linalg.solve(marginal, np.tile(design.yi[:, None], (len(x), 1, 1)))
         sums += mass @ (design.yi - design.vi * residual[..., 0])
     assert found["mean"].to_numpy() == pytest.approx(sums / total, abs=2e-5)
+
+
+# ---------------------------------------------------------------- what the prior says
+
+
+def test_equal_scales_of_moderators_and_heterogeneity_are_an_r2_prior(kaiser: Dataset) -> None:
+    """Two half-normals with one scale: R² is Beta(1/2, 1/2), whatever their total."""
+    design = make_design(kaiser, composites())
+    spread = np.sqrt(np.sum(np.var(design.X, axis=0) * units(design) ** 2))
+    equal = {"beta_scale": Prior("half_normal", {"sigma": 0.25 / spread})}
+    share = explained_a_priori(design, composites(priors=PRIORS | equal))
+    assert share == pytest.approx(stats.beta(0.5, 0.5).ppf([0.05, 0.5, 0.95]), abs=0.01)
+
+
+def test_independent_priors_let_many_moderators_explain_most_before_the_data(
+    kaiser: Dataset,
+) -> None:
+    """A ratio of two half-normals is half-Cauchy, with the median of their scales' ratio."""
+    design = make_design(kaiser, composites())
+    spread2 = np.sum(np.var(design.X, axis=0) * units(design) ** 2)
+    shrunk = explained_a_priori(design, composites())
+    assert shrunk is not None
+    ratio2 = 0.15**2 * spread2 / 0.25**2
+    assert shrunk[1] == pytest.approx(ratio2 / (1 + ratio2), abs=0.01)
+    one = {"mu": PRIORS["mu"], "beta": Prior("normal", {"sigma": 0.25}), "tau": PRIORS["tau"]}
+    wide = explained_a_priori(design, composites(priors=one))
+    assert wide is not None
+    tau = stats.halfnorm(scale=0.25).ppf(0.5)
+    assert wide[1] == pytest.approx(0.0625 * spread2 / (0.0625 * spread2 + tau**2), abs=0.01)
+    assert wide[1] > 0.7
+    odd = {"beta": Prior("student_t", {"nu": 4.0, "sigma": 0.2})}
+    assert explained_a_priori(design, composites(priors=one | odd)) is None
 
 
 # ---------------------------------------------------------------- NUTS

@@ -91,7 +91,9 @@ def test_the_descriptions_hold_the_numbers(document: dict[str, Any]) -> None:
 
 def test_a_model_without_such_a_moderator_says_what_it_has(document: dict[str, Any]) -> None:
     assert factor_terms(select(document, "plain")) == number_terms(select(document, "plain")) == []
-    with pytest.raises(KeyError, match="has no factor 'late_share'; it has disorder"):
+    with pytest.raises(
+        KeyError, match="no moderator 'late_share' that is a factor; it has disorder"
+    ):
         plot_marginal_means(document, "both", term="late_share")
     with pytest.raises(KeyError, match="it has none"):
         plot_bubble(document, "plain")

@@ -84,8 +84,9 @@ def test_a_number_is_zero_at_the_mean_of_the_samples_unless_the_spec_places_its_
     by_sample = np.mean([2001, 2003, 2010, 2004, 2006, 2008])  # each sample once, not each row
     d = design(moderators=("year",))
     assert d.X[:, 1] == pytest.approx(d.moderators["year"] - by_sample)
-    assert any(f"'year' is zero at {by_sample:.4g}" in note for note in d.notes)
+    assert any(f"counted from {by_sample:.4g} (the mean of the samples)" in n for n in d.notes)
     moved = design(moderators=("year",), centring={"year": 2000})
+    assert any("counted from 2000 (as the model states)" in note for note in moved.notes)
     assert moved.X[:, 1] == pytest.approx(moved.moderators["year"] - 2000)
 
 

@@ -6,6 +6,7 @@ become tables.
 
 from reanalysis.moderation.counts import count_levels
 from reanalysis.moderation.document import moderation_document, plain_rows
+from reanalysis.moderation.explained import explained_a_priori
 from reanalysis.moderation.family import RULES, moderator_family, verdict
 from reanalysis.moderation.quantities import COLUMNS
 from reanalysis.moderation.record import Moderation, make_moderation
@@ -17,6 +18,7 @@ __all__ = [
     "Moderation",
     "Target",
     "count_levels",
+    "explained_a_priori",
     "make_moderation",
     "make_targets",
     "moderation_document",

@@ -13,6 +13,7 @@ from reanalysis.exact.normal import coefficient_posterior
 from reanalysis.exact.scale import scale_coefficients
 from reanalysis.frequentist.omnibus import omnibus_tests
 from reanalysis.moderation.counts import count_levels
+from reanalysis.moderation.explained import explained_a_priori
 from reanalysis.moderation.quantities import COLUMNS, answer
 from reanalysis.moderation.sources import Drawn, Normals, Source
 from reanalysis.moderation.targets import line_of, make_targets
@@ -120,7 +121,7 @@ def make_moderation(
     """
     if not design.terms:
         raise ValueError(f"model '{spec.name}' has no moderators.")
-    notes = list(design.notes)
+    notes = [*design.notes, *_prior_note(design, spec)]
     sources: dict[str, Source] = {}
     if reml is not None:
         normal = CoefficientPosterior(np.ones(1), reml.coef[None], reml.vcov[None], reml.coef)
@@ -159,6 +160,18 @@ def make_moderation(
         COMMON_SCALE in spec.priors,
         tuple(notes),
     )
+
+
+def _prior_note(design: Design, spec: ModelSpec) -> list[str]:
+    """Say what the priors have the moderators explain."""
+    share = explained_a_priori(design, spec)
+    if share is None:
+        return []
+    low, middle, high = (f"{100 * value:.0f}" for value in share)
+    return [
+        f"Before the data, the priors have the moderators explain {middle} % of the variance of "
+        f"true effects (median; 90 % between {low} and {high} %)."
+    ]
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

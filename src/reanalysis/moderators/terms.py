@@ -65,6 +65,8 @@ class Variable:
         Reference level of indicators; empty for sum-to-zero contrasts and numbers.
     centre : float
         Value of a number at which it is zero in the design matrix.
+    stated : bool
+        Whether the model states the centre; else it is the mean of the samples.
     sd : float
         Standard deviation of a number over samples.
     unit : float
@@ -79,6 +81,7 @@ class Variable:
     coding: Vector
     reference: str = ""
     centre: float = 0.0
+    stated: bool = False
     sd: float = 1.0
     unit: float = 1.0
     limits: tuple[float, float] = (0.0, 0.0)
@@ -97,7 +100,8 @@ class Variable:
     def describe(self) -> str:
         """Return how the variable enters the model, in words."""
         if not self.levels:
-            return f"'{self.name}' is zero at {self.centre:.4g}"
+            why = "as the model states" if self.stated else "the mean of the samples"
+            return f"'{self.name}' is a number, counted from {self.centre:.4g} ({why})"
         if self.reference:
             return f"'{self.name}' compares each level with '{self.reference}'"
         if len(self.levels) == 2:

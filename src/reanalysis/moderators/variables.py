@@ -137,8 +137,8 @@ def _number(values: Vector, piece: Piece, model: ModelSpec, rows: Rows, where: s
         raise SpecError([f"{where}: moderator '{name}' is {low:g} in every row; remove it."])
     first = np.unique(rows.code[rows.used], return_index=True)[1]
     by_sample = rows.means(values[:, None])[rows.used][first, 0]
-    stated = model.centring.get(name, "mean")
-    centre = float(by_sample.mean()) if piece.form or stated == "mean" else float(stated)
+    stated = "mean" if piece.form else model.centring.get(name, "mean")
+    centre = float(by_sample.mean()) if stated == "mean" else float(stated)
     two = len(np.unique(used)) == 2
     spread = float(by_sample.std())
     sd = spread if spread > SAME * (high - low) else float(used.std())
@@ -147,6 +147,7 @@ def _number(values: Vector, piece: Piece, model: ModelSpec, rows: Rows, where: s
         (),
         np.ones((1, 1)),
         centre=centre,
+        stated=stated != "mean",
         sd=sd,
         unit=high - low if two else 2 * sd,
         limits=(low, high),

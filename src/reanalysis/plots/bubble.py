@@ -8,7 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reanalysis.plots.source import Selected, select
-from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, canvas, readable_axis, round_numbers
+from reanalysis.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    canvas,
+    padded,
+    readable_axis,
+    round_numbers,
+)
 from reanalysis.wording import Scale
 
 if TYPE_CHECKING:
@@ -18,9 +27,8 @@ __all__ = ["CAPTION", "describe_bubble", "number_terms", "plot_bubble"]
 
 CAPTION = (
     "Each circle is an effect; the larger, the more it weighs. Blue: the mean effect along the "
-    "moderator, with its 95 % interval; orange, dashed: the same by REML. Other moderators of the "
-    "model are averaged over their levels, or at their mean. The line rests on differences between "
-    "samples, which may differ in more than this moderator."
+    "moderator, with its 95 % interval; orange, dashed: the same by REML. The line rests on "
+    "differences between samples, which may differ in more than this moderator."
 )
 AREA = 320.0  # of the largest circle, in square points
 
@@ -73,29 +81,24 @@ def plot_bubble(
         If the model has no such moderator.
     """
     chosen = select(source, model)
-    term = _term(chosen, term)
-    moderation = chosen.model["moderation"]
-    x = np.array(next(t["x"] for t in moderation["terms"] if t["name"] == term))
-    yi = np.array([effect["yi"] for effect in chosen.model["effects"]])
-    weight = 1 / np.array([effect["vi"] for effect in chosen.model["effects"]])
-    lines = _lines(moderation, term)
+    term = chosen.term(term, number_terms(chosen), "number")
+    terms = chosen.model["moderation"]["terms"]
+    x = np.array(next(t["x"] for t in terms if t["name"] == term))
+    yi, size = chosen.weighed(AREA)
+    lines = _lines(chosen, term)
     own = ax is None
     figure, ax = canvas(ax, 5.6, 4.0)
     if own:
         ax.set_position((0.12, 0.13, 0.85, 0.83))
     # REML's line has no band, so its interval takes no room.
     ends = np.concatenate([e[:, 1:2] if n == "reml" else e[:, 2:] for n, e in lines.items()], None)
-    low, high = min(yi.min(), ends.min()), max(yi.max(), ends.max())
-    margin = 0.07 * (high - low)
-    _vertical_axis(ax, chosen.scale, (float(low - margin), float(high + margin)))
-    reach = 0.06 * np.ptp(x)
-    left, right = float(x.min() - reach), float(x.max() + reach)
+    _vertical_axis(ax, chosen.scale, padded(np.concatenate([yi, ends]), 0.07))
+    left, right = padded(x, 0.06)
     ax.set_xlim(left, right)
     ticks = round_numbers(left, right, at_most=7)
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     if chosen.scale.measure.zero_is_null:
         ax.axhline(0.0, color=GREY, lw=0.8, zorder=1)
-    size = AREA * weight / weight.max()
     ax.scatter(x, yi, s=size, fc="none", ec=GREY, lw=1.0, zorder=2)
     for engine, line in lines.items():
         if engine == "reml":
@@ -128,8 +131,8 @@ def describe_bubble(
         The ends of the line, from the Bayesian engine where there is one.
     """
     chosen = select(source, model)
-    term = _term(chosen, term)
-    first, last = next(iter(_lines(chosen.model["moderation"], term).values()))[[0, -1]]
+    term = chosen.term(term, number_terms(chosen), "number")
+    first, last = next(iter(_lines(chosen, term).values()))[[0, -1]]
     parts = [
         f"{chosen.scale.value(end[1])} ({chosen.scale.interval(end[2], end[3])}) at {end[0]:.4g}"
         for end in (first, last)
@@ -140,26 +143,12 @@ def describe_bubble(
     )
 
 
-def _term(chosen: Selected, term: str | None) -> str:
-    known = number_terms(chosen)
-    if not known or (term is not None and term not in known):
-        raise KeyError(
-            f"model '{chosen.name}' has no moderator '{term or ''}' that is a number; it has "
-            f"{', '.join(known) or 'none'}."
-        )
-    return known[0] if term is None else term
-
-
-def _lines(moderation: Mapping[str, Any], term: str) -> dict[str, np.ndarray]:
-    """Return x, value and interval by engine: one Bayesian engine, then REML."""
-    rows = [row for row in moderation["lines"] if row["term"] == term]
-    engines = {row["engine"] for row in rows}
-    shown = [name for name in ("exact", "nuts") if name in engines][:1]
+def _lines(chosen: Selected, term: str) -> dict[str, np.ndarray]:
+    """Return x, value and interval by engine."""
+    keys = ("x", "value", "lower", "upper")
     return {
-        name: np.array(
-            [[r[k] for k in ("x", "value", "lower", "upper")] for r in rows if r["engine"] == name]
-        )
-        for name in (*shown, *({"reml"} & engines))
+        name: np.array([[row[key] for key in keys] for row in rows])
+        for name, rows in chosen.answers("lines", term).items()
     }
 
 

@@ -1,6 +1,6 @@
 """The mean effect at each level of a factor, with the samples that it rests on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reanalysis.plots.source import Selected, select
-from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, canvas, readable_axis
+from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, canvas, padded, readable_axis
 from reanalysis.wording import shorten
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ __all__ = ["CAPTION", "describe_marginal_means", "factor_terms", "plot_marginal_
 CAPTION = (
     "Grey circles: the effects of each level as reported; the larger the circle, the more it "
     "weighs. Blue: the mean effect of the level with its 95 % interval, from the model; orange: "
-    "the same by REML. Other moderators of the model are averaged over their levels, or at their "
-    "mean. A level of few samples is drawn towards the others."
+    "the same by REML. A level of few samples is drawn towards the others."
 )
 ROW = 0.5  # inches for one level
 WIDTH, LEFT, ACROSS = 6.6, 0.26, 0.70  # of the figure in inches; of the axes as fractions of it
@@ -83,23 +82,20 @@ def plot_marginal_means(
         If the model has no such factor.
     """
     chosen = select(source, model)
-    term = _term(chosen, term)
+    term = chosen.term(term, factor_terms(chosen), "factor")
     moderation = chosen.model["moderation"]
     entry = next(t for t in moderation["terms"] if t["name"] == term)
     levels = entry["variables"][0]["levels"]
     values = moderation["values"][entry["variables"][0]["name"]]
-    yi = np.array([effect["yi"] for effect in chosen.model["effects"]])
-    weight = 1 / np.array([effect["vi"] for effect in chosen.model["effects"]])
-    means = _means(moderation, term)
+    yi, size = chosen.weighed(AREA)
+    means = [row for rows in chosen.answers("means", term).values() for row in rows]
     height = ROW * len(levels) + 0.75
     own = ax is None
     figure, ax = canvas(ax, WIDTH, height)
     if own:
         ax.set_position((LEFT, 0.5 / height, ACROSS, 1 - 0.6 / height))
     ends = [row[key] for row in means for key in ("lower", "upper")]
-    low, high = min(yi.min(), *ends), max(yi.max(), *ends)
-    margin = 0.06 * (high - low)
-    readable_axis(ax, chosen.scale, (float(low - margin), float(high + margin)))
+    readable_axis(ax, chosen.scale, padded(np.concatenate([yi, ends]), 0.06))
     ax.set_ylim(len(levels) - 0.4, -0.6)
     if chosen.scale.measure.zero_is_null:
         ax.axvline(0.0, color=GREY, lw=0.8, zorder=1)
@@ -108,8 +104,7 @@ def plot_marginal_means(
         mine = np.array([value == level for value in values])
         # Alternate sides in order of size, so that equal effects stay apart.
         offset = SPREAD * (np.argsort(np.argsort(yi[mine])) % 2 - 1.0) - 0.12
-        size = AREA * weight[mine] / weight.max()
-        ax.scatter(yi[mine], at + offset, s=size, fc="none", ec=GREY, lw=0.9, zorder=2)
+        ax.scatter(yi[mine], at + offset, s=size[mine], fc="none", ec=GREY, lw=0.9, zorder=2)
         for row in means:
             if row["label"] == level:
                 colour, marker, below = LOOKS[row["engine"]]
@@ -143,34 +138,17 @@ def describe_marginal_means(
         The mean of every level, from the Bayesian engine where there is one.
     """
     chosen = select(source, model)
-    term = _term(chosen, term)
+    term = chosen.term(term, factor_terms(chosen), "factor")
     moderation = chosen.model["moderation"]
     counts = {row["level"]: row for row in moderation["counts"] if row["term"] == term}
-    shown = {row["label"]: row for row in reversed(_means(moderation, term))}
+    shown = next(iter(chosen.answers("means", term).values()))
     parts = [
-        f"{level} {chosen.scale.value(row['value'])} "
-        f"({chosen.scale.interval(row['lower'], row['upper'])}), {_counted(counts.get(level, {}))}"
-        for level, row in reversed(shown.items())
+        f"{row['label']} {chosen.scale.value(row['value'])} "
+        f"({chosen.scale.interval(row['lower'], row['upper'])}), "
+        f"{_counted(counts.get(row['label'], {}))}"
+        for row in shown
     ]
     return f"Mean effect ({chosen.scale.symbol}) by {term}: {'; '.join(parts)}."
-
-
-def _term(chosen: Selected, term: str | None) -> str:
-    known = factor_terms(chosen)
-    if not known or (term is not None and term not in known):
-        raise KeyError(
-            f"model '{chosen.name}' has no factor '{term or ''}'; "
-            f"it has {', '.join(known) or 'none'}."
-        )
-    return known[0] if term is None else term
-
-
-def _means(moderation: Mapping[str, Any], term: str) -> list[Mapping[str, Any]]:
-    """Return the means of a term, one Bayesian engine's before REML's."""
-    rows = [row for row in moderation["means"] if row["term"] == term]
-    engines = {row["engine"] for row in rows}
-    bayesian: Sequence[str] = [name for name in ("exact", "nuts") if name in engines][:1]
-    return [row for name in (*bayesian, "reml") for row in rows if row["engine"] == name]
 
 
 def _counted(count: Mapping[str, Any]) -> str:

@@ -1,8 +1,11 @@
 """What a figure is made of: the results document, and one model in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reanalysis.wording import Scale, readable_scale
 
@@ -10,6 +13,8 @@ if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
 
 __all__ = ["Selected", "select"]
+
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,29 @@ class Selected:
     def focus(self) -> str:
         """The parameter that the model is about: its mean, or its first coefficient."""
         return str(self.model["coefficients"][0])
+
+    def answers(self, table: str, term: str) -> dict[str, list[Mapping[str, Any]]]:
+        """Return what is known of a moderator, by engine: one Bayesian engine, then REML."""
+        rows = [row for row in self.model["moderation"][table] if row["term"] == term]
+        found = {row["engine"] for row in rows}
+        bayesian = [name for name in ("exact", "nuts") if name in found][:1]
+        engines = [*bayesian, *({"reml"} & found)]
+        return {name: [row for row in rows if row["engine"] == name] for name in engines}
+
+    def term(self, asked: str | None, known: Sequence[str], kind: str) -> str:
+        """Return the term that was asked for, or the first; KeyError if there is no such."""
+        if not known or (asked is not None and asked not in known):
+            raise KeyError(
+                f"model '{self.name}' has no moderator '{asked or ''}' that is a {kind}; it has "
+                f"{', '.join(known) or 'none'}."
+            )
+        return known[0] if asked is None else asked
+
+    def weighed(self, area: float) -> tuple[Vector, Vector]:
+        """Return the effects, and areas of circles in proportion to their weight."""
+        yi = np.array([effect["yi"] for effect in self.model["effects"]])
+        weight = 1 / np.array([effect["vi"] for effect in self.model["effects"]])
+        return yi, area * weight / weight.max()
 
     def estimate(self, parameter: str) -> Mapping[str, Any] | None:
         """Return an estimate of the shown Bayesian engine, or of REML where there is none."""

@@ -29,6 +29,7 @@ __all__ = [
     "PALE",
     "canvas",
     "density_axis",
+    "padded",
     "readable_axis",
     "round_numbers",
     "to_svg",
@@ -91,6 +92,25 @@ def readable_axis(ax: Axes, scale: Scale, limits: tuple[float, float], *, at_mos
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(positions, labels, parse_math=False)
     _quiet(ax)
+
+
+def padded(values: NDArray[np.float64], margin: float) -> tuple[float, float]:
+    """Return the ends of an axis that shows values with some room on both sides.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Everything that is drawn.
+    margin : float
+        Room on each side, in units of the range of the values.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end.
+    """
+    low, high = float(np.min(values)), float(np.max(values))
+    return low - margin * (high - low), high + margin * (high - low)
 
 
 def density_axis(ax: Axes, limits: tuple[float, float]) -> None:

@@ -1,6 +1,7 @@
 """Moderators: the family of tests side by side, and each moderator by itself."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reanalysis.plots import bubble, marginal_means
@@ -12,7 +13,8 @@ from reanalysis.wording import number, odds, p_value, parameter_name, plain
 __all__ = ["make_moderators"]
 
 Json = Mapping[str, Any]
-COUNTS = ("samples", "rows", "effects")
+Show = Callable[[float, int], str]
+OTHERS = "Other moderators of the model are averaged over their levels, or at their mean."
 
 
 def make_moderators(
@@ -37,12 +39,18 @@ def make_moderators(
     if not moderated:
         return None
     families = document.get("moderators", {})
+    members = {row["model"] for rows in families.values() for row in rows}
+    about = {one.name: {_about(t) for t in one.model["moderation"]["terms"]} for one in moderated}
+    alone = {name for names in about.values() if len(names) == 1 for name in names}
     return {
         "families": [
             {"sentence": _sentence(rows), "table": _family(name, rows, chosen)}
             for name, rows in families.items()
         ],
-        "models": [_model(document, one) for one in moderated],
+        "models": [
+            _model(document, one, alone if len(about[one.name]) > 1 else set(), one.name in members)
+            for one in moderated
+        ],
     }
 
 
@@ -54,12 +62,11 @@ def _sentence(rows: Sequence[Json]) -> str:
     def tally(count: int) -> str:
         return "none" if not count else str(count)
 
+    were = "moderator was" if len(rows) == 1 else "moderators were"
+    survive = "survive" if len(shown) > 1 else "survives"
     parts = [
-        f"{len(rows)} moderators were tested one at a time: {tally(len(shown))} of them survives "
-        "correction for that many tests."
-        if len(shown) < 2
-        else f"{len(rows)} moderators were tested one at a time: {len(shown)} of them survive "
-        "correction for that many tests."
+        f"{len(rows)} {were} tested one at a time: {tally(len(shown))} of them {survive} "
+        "correction for all tests of the family."
     ]
     if any("joint_bayes_factor" in r for r in rows):
         parts.append(
@@ -75,62 +82,76 @@ def _family(name: str, rows: Sequence[Json], chosen: Mapping[str, Selected]) -> 
         Column("Moderator", numeric=False),
         Column("QM (χ², REML)"),
         Column("p, F test"),
-        Column("p, Bonferroni"),
         Column("p, Holm"),
-        Column("By Bonferroni", numeric=False),
-        Column("Odds of a difference, alone"),
-        Column("and jointly"),
-        Column("By the joint model", numeric=False),
+        Column("Odds, alone"),
+        Column("Verdict by Bonferroni", numeric=False),
+        Column("Verdict of the joint model", numeric=False),
     )
     body = []
     for row in rows:
         model = chosen[row["model"]]
-        test = model.model["moderation"]["tests"]
-        statistic = (
-            numeric(number(row["qm"], 2), row["qm"], f"df {row['df']:.0f}, p {p_value(row['p'])}")
-            if "qm" in row
-            else missing()
-        )
+        adjusted = f"p {p_value(row['p_bonferroni'])}" if "p_bonferroni" in row else ""
+        jointly = row.get("joint_bayes_factor")
         body.append(
             (
                 text(model.model.get("title", row["model"]), _counted(model)),
-                statistic,
-                _p(row, "f_p", f"df {test[0]['df1']:.0f}, {test[0]['df2']:.0f}" if test else ""),
-                _p(row, "p_bonferroni"),
-                _p(row, "p_holm"),
-                text(row.get("bonferroni_verdict", "")),
-                _factor(row, "bayes_factor"),
-                _factor(row, "joint_bayes_factor"),
-                text(row.get("shrinkage_verdict", "")),
+                _statistic(row, "qm", f"df {row.get('df', 0):.0f}", "p"),
+                _share(row, "f_p", f"df {row.get('df1', 0):.0f}, {row.get('df2', 0):.0f}"),
+                _share(row, "p_holm"),
+                _odds(row.get("bayes_factor")),
+                text(row.get("bonferroni_verdict", "not tested"), adjusted),
+                text(row["shrinkage_verdict"], "" if jointly is None else _in_favour(jointly)),
             )
         )
-    note = (
-        "Odds are Bayes factors of the model with the moderator against the one without it. The "
-        "F tests use containment degrees of freedom. A single test asks about one moderator and "
-        "forgets the others; the joint model holds all of them with a scale that they share, so "
-        "that small differences are pulled to zero."
+    return Table(
+        f"Family “{plain(name)}”", columns, tuple(body), sortable=True, note=_small_print(rows)
     )
-    return Table(f"Family “{plain(name)}”", columns, tuple(body), sortable=True, note=note)
+
+
+def _small_print(rows: Sequence[Json]) -> str:
+    """Return the rules of the verdicts, which were stated before any number."""
+    note = (
+        "QM and F are REML's tests of one moderator at a time, F with containment degrees of "
+        "freedom. By Bonferroni there is a difference if p of QM, times the number of planned "
+        "tests, is below .05. Odds for a difference are Bayes factors of the model with the "
+        "moderator against the one without it."
+    )
+    if any("joint_bayes_factor" in row for row in rows):
+        note += (
+            " The joint model holds all moderators at once, with a scale that they share, so that "
+            "small differences are drawn to zero: it sees a difference from odds of 3 to 1 for it, "
+            "none from 3 to 1 against it, and between these the data do not say."
+        )
+    return note
 
 
 def _counted(model: Selected) -> str:
     return f"{model.model['m']} samples, {model.model['k']} rows"
 
 
-def _p(row: Json, key: str, note: str = "") -> Cell:
+def _statistic(row: Json, key: str, df: str, p: str) -> Cell:
     if key not in row:
         return missing()
-    return numeric(p_value(row[key]).removeprefix("= "), row[key], note)
+    return numeric(number(row[key], 2), row[key], f"{df}, p {p_value(row[p])}")
 
 
-def _factor(row: Json, key: str) -> Cell:
-    if key not in row:
+def _odds(factor: float | None) -> Cell:
+    if factor is None:
         return missing()
-    factor = float(row[key])
-    return numeric(number(factor, 2), factor, "for" if factor > 1 else "against")
+    shown = odds(math.log(factor))
+    return numeric(shown, factor, "for" if factor > 1 else "against")
 
 
-def _model(document: Mapping[str, Any], one: Selected) -> dict[str, Any]:
+def _in_favour(factor: float) -> str:
+    return f"{odds(math.log(factor))} {'for' if factor > 1 else 'against'}"
+
+
+def _model(document: Mapping[str, Any], one: Selected, drawn: set[str], tested: bool) -> Json:
+    """Return what is shown of one model.
+
+    Its only test is in the table of the family where it is a member of one, and a figure that a
+    model of the same moderator alone has already is not drawn again.
+    """
     moderation = one.model["moderation"]
     title = plain(one.model.get("title", one.name))
     return {
@@ -139,9 +160,11 @@ def _model(document: Mapping[str, Any], one: Selected) -> dict[str, Any]:
         "counts": _counts(moderation["counts"], title),
         "contrasts": _comparisons(moderation["contrasts"], f"Differences: {title}", one),
         "means": _comparisons(moderation["means"], f"Averages: {title}", one),
-        "tests": _tests(moderation["tests"], title),
+        "tests": None
+        if tested and len(moderation["tests"]) == 1
+        else _tests(moderation["tests"], title),
         "notes": [plain(note) for note in moderation.get("notes", ())],
-        "images": _images(document, one),
+        "images": _images(document, one, drawn),
     }
 
 
@@ -155,29 +178,15 @@ def _tests(rows: Sequence[Json], title: str) -> Table | None:
     columns = (
         Column("Moderator", numeric=False),
         Column("QM (χ², REML)"),
-        Column("F"),
+        Column("F test"),
         Column("Odds of a difference"),
     )
     body = tuple(
         (
             text(parameter_name(row["term"])),
-            numeric(number(row["qm"], 2), row["qm"], f"df {row['df']:.0f}, p {p_value(row['p'])}")
-            if "qm" in row
-            else missing(),
-            numeric(
-                number(row["f"], 2),
-                row["f"],
-                f"df {row['df1']:.0f}, {row['df2']:.0f}, p {p_value(row['f_p'])}",
-            )
-            if "f" in row
-            else missing(),
-            numeric(
-                odds(row["log_bayes_factor"]),
-                row["log_bayes_factor"],
-                "for" if row["log_bayes_factor"] > 0 else "against",
-            )
-            if "log_bayes_factor" in row
-            else missing(),
+            _statistic(row, "qm", f"df {row.get('df', 0):.0f}", "p"),
+            _statistic(row, "f", f"df {row.get('df1', 0):.0f}, {row.get('df2', 0):.0f}", "f_p"),
+            _odds(row.get("bayes_factor")),
         )
         for row in rows
     )
@@ -185,54 +194,59 @@ def _tests(rows: Sequence[Json], title: str) -> Table | None:
 
 
 def _comparisons(rows: Sequence[Json], caption: str, one: Selected) -> Table | None:
-    """Return contrasts or means: Bayesian on the readable and the analysis scale, then REML."""
+    """Return contrasts or means of the Bayesian engine and REML, on both scales."""
     if not rows:
         return None
-    symbol = one.scale.symbol
     by_label: dict[tuple[str, str], dict[str, Json]] = {}
     for row in rows:
         by_label.setdefault((row["term"], row["label"]), {})[row["engine"]] = row
-    transformed = any("r" in row for row in rows)
+    scales: list[tuple[str, tuple[str, str, str], Show]] = []
+    if any("r" in row for row in rows):
+        scales.append((one.scale.symbol, ("r", "r_lower", "r_upper"), one.scale.printed))
+    symbol = "z" if one.scale.symbol == "r" else "analysis scale"
+    scales.append((symbol, ("value", "lower", "upper"), number))
     columns = [Column("", numeric=False)]
-    columns += [Column(f"Bayesian ({symbol})")] if transformed else []
-    columns += [Column("Bayesian (analysis scale)"), Column("P(> 0)"), Column("P(no difference)")]
-    columns += [Column(f"REML ({symbol if transformed else 'analysis scale'})")]
+    columns += [Column(f"Bayesian ({name})") for name, _, _ in scales]
+    columns += [Column("P(> 0)"), Column("P(small)")]
+    columns += [Column(f"REML ({name})") for name, _, _ in scales]
     body = []
+    several = len({term for term, _ in by_label}) > 1
     for (term, label), engines in by_label.items():
         bayes = engines.get("exact") or engines.get("nuts")
-        reml = engines.get("reml")
-        cells = [text(label, parameter_name(term))]
-        if transformed:
-            cells.append(_interval(bayes, "r", "r_lower", "r_upper", one))
-        cells.append(_interval(bayes, "value", "lower", "upper", None))
+        cells = [text(label, parameter_name(term) if several else "")]
+        cells += [_interval(bayes, keys, show) for _, keys, show in scales]
         cells += [_share(bayes, "positive"), _share(bayes, "rope")]
-        keys = ("r", "r_lower", "r_upper") if transformed else ("value", "lower", "upper")
-        cells.append(_interval(reml, *keys, one if transformed else None))
+        cells += [_interval(engines.get("reml"), keys, show) for _, keys, show in scales]
         body.append(tuple(cells))
-    note = "P(no difference) is the share inside the smallest effect of interest (see Limits)."
-    if not any("rope" in row for row in rows):
-        note = ""
-    return Table(caption, tuple(columns), tuple(body), note=note)
+    return Table(caption, tuple(columns), tuple(body), note=_what_is_small(rows, one))
 
 
-def _interval(row: Json | None, value: str, lower: str, upper: str, one: Selected | None) -> Cell:
+def _what_is_small(rows: Sequence[Json], one: Selected) -> str:
+    rope = one.document.get("rope")
+    if not rope or not any("rope" in row for row in rows):
+        return ""
+    low, high = (one.scale.printed(rope[end]) for end in ("lower", "upper"))
+    where = f" ({one.scale.symbol})" if rope["scale"] == "r" else ", on the analysis scale"
+    return f"P(small) is the probability that it lies between {low} and {high}{where}."
+
+
+def _interval(row: Json | None, keys: tuple[str, str, str], show: Show) -> Cell:
+    value, lower, upper = keys
     if row is None or value not in row:
         return missing()
-    show = one.scale.printed if one else number
     note = ""
     if lower in row and upper in row:
-        note = f"{show(row[lower], 3)} to {show(row[upper], 3)}"
-    return numeric(show(row[value], 3), row[value], note)
+        note = f"{show(row[lower], 2)} to {show(row[upper], 2)}"
+    return numeric(show(row[value], 2), row[value], note)
 
 
-def _share(row: Json | None, key: str) -> Cell:
+def _share(row: Json | None, key: str, note: str = "") -> Cell:
     if row is None or key not in row:
         return missing()
-    return numeric(p_value(row[key]).removeprefix("= "), row[key])
+    return numeric(p_value(row[key]).removeprefix("= "), row[key], note)
 
 
-def _images(document: Mapping[str, Any], one: Selected) -> list[Image]:
-    images = []
+def _images(document: Mapping[str, Any], one: Selected, drawn: set[str]) -> list[Image]:
     kinds = (
         (bubble.number_terms, bubble.plot_bubble, bubble.describe_bubble, bubble.CAPTION),
         (
@@ -242,16 +256,22 @@ def _images(document: Mapping[str, Any], one: Selected) -> list[Image]:
             marginal_means.CAPTION,
         ),
     )
-    if len({row["term"] for row in one.model["moderation"]["counts"]}) > 1:
-        return []  # the joint model's would repeat those of the single ones
+    about = {term["name"]: _about(term) for term in one.model["moderation"]["terms"]}
+    images: list[Image] = []
     for terms, plot, describe, caption in kinds:
-        images += [
-            to_image(
-                f"{one.name}_{i}",
-                plot(document, one.name, term=term),
-                describe(document, one.name, term=term),
-                caption,
+        wanted = [term for term in terms(one) if about[term] not in drawn]
+        for term in wanted:
+            images.append(
+                to_image(
+                    f"{one.name}_{len(images)}",
+                    plot(document, one.name, term=term),
+                    describe(document, one.name, term=term),
+                    f"{caption} {OTHERS}" if len(set(about.values())) > 1 else caption,
+                )
             )
-            for i, term in enumerate(terms(one))
-        ]
     return images
+
+
+def _about(term: Json) -> str:
+    """Return the moderator of a term, also of one that was split in two."""
+    return ":".join(variable["name"] for variable in term["variables"])
