@@ -17,6 +17,8 @@ from reanalysis.spec import ModelSpec
 
 __all__ = ["Checks", "make_checks"]
 
+MOST_SAMPLES = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Checks:
@@ -68,7 +70,11 @@ def make_checks(
     """
     skipped: dict[str, str] = {}
     leave = small = None
-    if influence:
+    if influence and design.m > MOST_SAMPLES:
+        skipped["influence"] = (
+            f"{design.m:,} samples, each left out in turn, take too long; at most {MOST_SAMPLES:,}"
+        )
+    elif influence:
         try:
             leave = leave_one_out(design, spec, fit)
         except EngineError as error:

@@ -295,9 +295,8 @@ def _doubts(planned: "Plan") -> list[str]:
     found = [f for f in find(planned.data, planned.asked) if f.severity != "note"]
     if not found:
         return []
-    places = "one place" if len(found) == 1 else f"{len(found)} places"
     return [
-        f"the numbers contradict each other or are hard to believe in {places}, first "
+        f"numbers that contradict each other or are hard to believe: {len(found)}, the first in "
         f"{found[0].where}; `reanalysis audit` lists them."
     ]
 

@@ -1,9 +1,32 @@
-"""The known name that a misspelt one was meant to be."""
+"""Names that were meant to be the same: the known one nearest a misspelt one, and look-alikes."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["nearest"]
+__all__ = ["folded", "nearest"]
+
+
+def folded(name: str) -> str:
+    """Return what is left of a name without case, spaces and the form of its letters.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The same for two names that a reader takes for one.
+
+    Examples
+    --------
+    >>> folded("Mu\u0308ller  (2001)") == folded(" M\u00fcller (2001)")
+    True
+    """
+    shown = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    return " ".join("".join(shown).casefold().split())
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -26,8 +49,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     >>> nearest("N", ["r", "n"]), nearest("tau_betwen", ["mu", "tau_between"]), nearest("x", ["mu"])
     ('n', 'tau_between', '')
     """
-    folded: dict[str, str] = {}
+    known: dict[str, str] = {}
     for choice in choices:
-        folded.setdefault(choice.casefold(), choice)
-    found = get_close_matches(word.casefold(), folded, n=1)
-    return folded[found[0]] if found else ""
+        known.setdefault(choice.casefold(), choice)
+    found = get_close_matches(word.casefold(), known, n=1)
+    return known[found[0]] if found else ""

@@ -1,6 +1,5 @@
 """What can be wrong with the rows of a table; each check returns one line per fault."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reanalysis.effect_sizes import MEASURES
-from reanalysis.nearest import nearest
+from reanalysis.nearest import folded, nearest
 from reanalysis.tables import TextTable
 
 __all__ = [
@@ -26,6 +25,7 @@ VARIANCE_RATIO = 1e7
 SMALLEST, LARGEST = 1e-30, 1e30  # their squares and ratios stay numbers
 LARGEST_N = 1e12
 FEW_SAMPLES = 5
+MANY = 10_000
 
 
 def role_faults(text: TextTable, roles: Mapping[str, str], measure: str) -> list[str]:
@@ -237,14 +237,19 @@ def oddities(effects: pd.DataFrame, source: str) -> list[str]:
             f"{vi[high] / vi[low]:.2g} times the smallest (line {line[low]}, {vi[low]:.2g}); check "
             "for standard errors or typing errors among them."
         )
-    folded: dict[str, str] = {}
-    for sample in effects["sample"].unique():
-        key = " ".join(unicodedata.normalize("NFKC", str(sample)).casefold().split())
-        if folded.setdefault(key, sample) != sample:
+    known: dict[str, str] = {}
+    for sample in map(str, effects["sample"].unique()):
+        other = known.setdefault(folded(sample), sample)
+        if other != sample:
             notes.append(
-                f"{source}: samples '{folded[key]}' and '{sample}' differ only in case, spaces or "
-                "the form of a letter; they are taken as two."
+                f"{source}: samples '{other}' and '{sample}' differ only in case, spaces or the "
+                "form of a letter; they are taken as two."
             )
+    if len(effects) > MANY:
+        notes.append(
+            f"{source}: {len(effects):,} effect sizes; NUTS takes long with so many, "
+            "--engine reml --engine exact do not."
+        )
     m = effects["sample"].nunique()
     if m < FEW_SAMPLES:
         count = "one sample" if m == 1 else f"{m} samples"

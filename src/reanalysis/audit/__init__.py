@@ -48,6 +48,7 @@ from reanalysis.audit.conversions import (
 )
 from reanalysis.audit.evidence import Evidence, gather
 from reanalysis.audit.finding import SEVERITIES, Finding
+from reanalysis.audit.p_values import p_values_of_rows_that_do_not_follow
 from reanalysis.audit.patterns import (
     correlations_too_large,
     effects_far_from_the_rest,
@@ -94,6 +95,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             tests_that_depend_on_their_reference,
             estimates_outside_the_middle_of_their_interval,
             rows_that_contradict_themselves,
+            p_values_of_rows_that_do_not_follow,
             effects_far_from_the_rest,
             correlations_too_large,
             rows_entered_twice,

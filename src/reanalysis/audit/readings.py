@@ -49,8 +49,10 @@ def sample_sizes_that_differ_within_a_sample(evidence: Evidence) -> Iterator[Fin
         cells = evidence.cells(fact.table)
         sizes = cells.numbers(fact.column)
         samples = cells.column("sample")
-        for sample in dict.fromkeys(samples):
-            rows = [i for i, name in enumerate(samples) if name == sample and sizes[i] > 0]
+        found: dict[str, list[int]] = {}
+        for i in np.flatnonzero(sizes > 0).tolist():
+            found.setdefault(samples[i], []).append(i)
+        for sample, rows in found.items():
             if len({sizes[i] for i in rows}) < 2:
                 continue
             smallest = min(sizes[i] for i in rows)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from reanalysis.dataset import Dataset
 from reanalysis.moderators.formula import Piece, parse_terms
 from reanalysis.moderators.terms import ModeratorTerm, Part, Variable
-from reanalysis.moderators.variables import Rows, coded, lone_levels, make_variable
+from reanalysis.moderators.variables import Rows, alike_levels, coded, lone_levels, make_variable
 from reanalysis.nearest import nearest
 from reanalysis.spec import ModelSpec, SpecError
 
@@ -130,6 +130,7 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
         (
             *(f"Moderator {variable.describe()}." for variable in variables.values()),
             *missing,
+            *alike_levels(variables),
             *lone_levels(variables, values, rows),
             *matrix.notes,
         ),

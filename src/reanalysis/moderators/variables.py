@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from reanalysis.moderators.formula import Piece
 from reanalysis.moderators.terms import Variable, sum_to_zero
+from reanalysis.nearest import folded
 from reanalysis.spec import ModelSpec, SpecError
 
-__all__ = ["Rows", "coded", "levels_of", "lone_levels", "make_variable"]
+__all__ = ["Rows", "alike_levels", "coded", "levels_of", "lone_levels", "make_variable"]
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -193,6 +194,21 @@ def coded(cells: pd.Series, variable: Variable) -> tuple[Vector, NDArray[np.gene
     for level, row in zip(variable.levels, variable.coding, strict=True):
         columns[text == level] = row
     return columns, text
+
+
+def alike_levels(variables: Mapping[str, Variable]) -> list[str]:
+    """Return a sentence for each level that a reader would take for another of its factor."""
+    notes = []
+    for name, variable in variables.items():
+        known: dict[str, str] = {}
+        for level in variable.levels:
+            other = known.setdefault(folded(level), level)
+            if other != level:
+                notes.append(
+                    f"The levels '{other}' and '{level}' of '{name}' differ only in case, spaces "
+                    "or the form of a letter; they are taken as two."
+                )
+    return notes
 
 
 def lone_levels(
