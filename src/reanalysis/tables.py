@@ -260,8 +260,11 @@ def _tidy(cell: str) -> str:
 
 
 def _decode(raw: bytes, source: str, encoding: str) -> str:
+    utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     if encoding not in ("", "utf-8"):
         try:
+            if encoding == "utf-16" and not utf16:
+                raise UnicodeError("it does not begin with a byte order mark")
             return raw.decode(encoding)
         except UnicodeError as error:
             raise DataError(
@@ -270,7 +273,7 @@ def _decode(raw: bytes, source: str, encoding: str) -> str:
                     "or save the file as CSV UTF-8."
                 ]
             ) from None
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if utf16:
         raise DataError(
             [
                 f"{source}: UTF-16 text; save it as CSV UTF-8 (iconv -f UTF-16 -t UTF-8 converts "
