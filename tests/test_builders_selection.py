@@ -82,6 +82,10 @@ def case_of(mechanism: str, form: str) -> Case:
     elif form == "total and share, one step":
         spec["steps"] = (0.05,)
         priors = {"mu": MU, "tau": TAU, "between_share": FLAT}
+    elif form == "fixed weights":
+        spec["omega"] = (1.0, 0.4, 0.1)
+    elif form == "primary effect":
+        changes["primary"] = np.isin(np.arange(K), [0, 2, 5, 6, 7, 12])
     return Case(make_design(**changes), ModelSpec("m", **spec), priors)
 
 
@@ -91,7 +95,10 @@ FORMS = (
     "moderator, averaged rows, negative direction",
     "two-sided, independent weights",
     "total and share, one step",
+    "fixed weights",
 )
+CASES = [(mechanism, form) for mechanism in MECHANISMS for form in FORMS]
+CASES.append(("study", "primary effect"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def draw_point(case: Case, rng: np.random.Generator) -> Point:
     else:
         between = draw("tau_between", TAU)[0]
         within = draw("tau_within", TAU)[0] if "tau_within" in priors else 0.0
-    omega, slope = np.ones(1), 0.0
+    omega, slope = np.array(case.spec.omega or [1.0]), 0.0
     for extra, members in bias_parameters(case.spec, priors).items():
         x = draw(extra, *members)
         if extra in ("pet", "peese"):
@@ -155,6 +162,7 @@ def numpy_loglik(case: Case, at: Point) -> float:
         spec.mechanism,
         n_averaged=design.n_averaged,
         n_measured=design.n_measured,
+        primary=design.primary,
     )
     eta = design.direction * design.X @ at.beta
     return log_likelihood(data, eta[None], [at.between], [at.within], at.omega[None])[0, 0]
@@ -169,8 +177,7 @@ def draws_of(points: list[Point]) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize(("mechanism", "form"), CASES)
 def test_the_density_is_that_of_the_selection_likelihood(mechanism: str, form: str) -> None:
     case = case_of(mechanism, form)
     logp = build_model(case.design, case.spec, case.priors).compile_logp(mode=INTERPRETED)
@@ -198,8 +205,7 @@ def test_pet_and_peese_are_regressions_with_one_more_predictor(mechanism: str, f
         assert logp(at.values) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("form", FORMS[:4])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize(("mechanism", "form"), CASES)
 def test_the_likelihoods_of_the_samples_add_up(mechanism: str, form: str) -> None:
     case = case_of(mechanism, form)
     likelihood = LIKELIHOODS[mechanism]

@@ -35,7 +35,7 @@ ROWS = [
     ["spec_values", "spec_faults", "spec", "spec_file"],
     ["locate"],
     # where data meet models
-    ["design", "moderators", "audit"],
+    ["design", "moderators", "audit", "selection_columns"],
     ["plan", "starter"],
     # engines
     ["frequentist", "exact", "builders", "summaries"],

@@ -23,7 +23,7 @@ REPLICATES = 150
 MECHANISMS = ("joint", "replace", "study", "thin")
 
 
-def tail_probabilities(mechanism, fitted_mechanism, seed, m=6, size=2):
+def tail_probabilities(mechanism, fitted_mechanism, seed, m=6, size=2, *, primary=None):
     """Randomised probability integral transforms of a discrete prior's parameters.
 
     The prior is uniform on a grid, so the posterior is exact: nothing but the simulator and the
@@ -40,7 +40,15 @@ def tail_probabilities(mechanism, fitted_mechanism, seed, m=6, size=2):
     for r in range(REPLICATES):
         s, w = rng.integers(len(mu)), rng.integers(len(OMEGA))
         data = simulate_selection(
-            mechanism, np.full(m * size, mu[s]), vi, cluster, tau[s], 0.1, OMEGA[w], rng
+            mechanism,
+            np.full(m * size, mu[s]),
+            vi,
+            cluster,
+            tau[s],
+            0.1,
+            OMEGA[w],
+            rng,
+            primary=primary,
         ).data
         data = replace(data, mechanism=fitted_mechanism)
         loglik = log_likelihood(
@@ -56,10 +64,30 @@ def tail_probabilities(mechanism, fitted_mechanism, seed, m=6, size=2):
     return result
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_posterior_ranks_of_the_truth_are_uniform(mechanism):
-    ranks = tail_probabilities(mechanism, mechanism, seed=1)
-    for column, name in enumerate(("mu", "tau_between", "omega", "log-likelihood")):
+@pytest.fixture
+def show(capsys):
+    """Print histograms of ranks, ten bins for each parameter, past pytest's capture."""
+
+    def histograms(title, names, ranks):
+        with capsys.disabled():
+            print(f"\n{title}: {len(ranks)} replicates")
+            for name, column in zip(names, np.transpose(ranks), strict=True):
+                counts = np.histogram(np.clip(column, 0, 1), np.linspace(0, 1, 11))[0]
+                print(f"  {name:>15} {' '.join(f'{n:3d}' for n in counts)}")
+
+    return histograms
+
+
+NAMES = ("mu", "tau_between", "omega", "log-likelihood")
+
+
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, "study, primary"])
+def test_posterior_ranks_of_the_truth_are_uniform(mechanism, show):
+    name = mechanism.partition(",")[0]
+    primary = np.arange(12) % 2 == 0 if mechanism == "study, primary" else None
+    ranks = tail_probabilities(name, name, seed=1, primary=primary)
+    show(mechanism, NAMES, ranks)
+    for column, name in enumerate(NAMES):
         assert stats.kstest(ranks[:, column], "uniform").pvalue > 1e-3, name
 
 
@@ -70,12 +98,13 @@ def test_another_mechanisms_normaliser_is_caught(mechanism, wrong):
     assert min(pvalues) < 1e-6
 
 
-def test_a_broken_normaliser_is_caught(monkeypatch):
+def test_a_broken_normaliser_is_caught(monkeypatch, show):
     survive = factors._all_survive
     monkeypatch.setattr(
         factors, "_all_survive", lambda rows, weights: np.sqrt(survive(rows, weights))
     )
     ranks = tail_probabilities("joint", "joint", seed=3)
+    show("joint, square root of its normaliser", NAMES, ranks)
     pvalues = [stats.kstest(column, "uniform").pvalue for column in ranks.T]
     assert min(pvalues) < 1e-6
 
@@ -107,8 +136,9 @@ def spec_of(mechanism="joint", steps=(0.025,)):
     return ModelSpec(name="selection", mechanism=mechanism, steps=steps, priors=PRIORS)
 
 
-def test_the_exact_engine_is_calibrated():
+def test_the_exact_engine_is_calibrated(show):
     ranks = calibrate_selection(small_design(), spec_of(), PRIORS, replicates=40, seed=7)
+    show("joint, exact engine", ranks.columns, ranks.to_numpy())
     assert ranks.notna().all().all()
     for name in ranks.columns:
         assert stats.kstest(ranks[name], "uniform").pvalue > 1e-3, name

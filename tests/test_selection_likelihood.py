@@ -1,5 +1,7 @@
 """The selection likelihoods, against Monte Carlo, numerical integration and closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
@@ -329,14 +331,47 @@ def test_huge_samples_do_not_underflow(mechanism):
     assert np.all(np.isfinite(value))
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_decision_on_the_primary_effect_depends_on_its_own_bin_only():
+    rng = np.random.default_rng(6)
+    template = several_samples(rng, mechanism="study")
+    eta = 0.1 + 0.1 * rng.normal(size=template.k)
+    primary = np.zeros(template.k, dtype=bool)
+    primary[template.starts + template.sizes // 2] = True
+    data = replace(template, primary=primary)
+    exact = log_normaliser(data, eta[None], [0.2], [0.1], OMEGA[None])[0, :, 0]
+    sd = np.sqrt(data.vi + 0.04 + 0.01 / data.n_averaged)[primary]
+    cut = stats.norm.isf([0.025, 0.5])[:, None] * np.sqrt(data.vi[primary])
+    above = stats.norm.sf((cut - eta[primary]) / sd)
+    shares = np.diff(np.vstack([np.zeros(6), above, np.ones(6)]), axis=0)
+    assert exact == pytest.approx(np.log(OMEGA @ shares), abs=1e-12)
+    counts = data.bins.counts(data.yi[primary], np.sqrt(data.vi[primary]))
+    assert data.decided.tolist() == counts.tolist()
+
+
+def test_one_effect_of_every_sample_is_primary():
+    data = several_samples(np.random.default_rng(6), mechanism="study")
+    with pytest.raises(ValueError, match="exactly one effect of every sample"):
+        replace(data, primary=np.ones(data.k, dtype=bool))
+
+
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, "study, primary"])
 def test_the_likelihood_peaks_at_the_truth_of_its_own_simulator(mechanism):
     rng = np.random.default_rng(11)
     m, size = 1000, 3
+    primary = np.arange(m * size) % size == 1 if mechanism == "study, primary" else None
+    mechanism = mechanism.partition(",")[0]
     cluster = np.repeat(np.arange(m), size)
     vi = np.repeat(1 / rng.integers(17, 77, m), size)
     published = simulate_selection(
-        mechanism, np.full(m * size, 0.15), vi, cluster, 0.15, 0.1, (1, 0.4, 0.2), rng
+        mechanism,
+        np.full(m * size, 0.15),
+        vi,
+        cluster,
+        0.15,
+        0.1,
+        (1, 0.4, 0.2),
+        rng,
+        primary=primary,
     )
     data = published.data
     truth = np.array([0.15, 0.15, 0.1, 0.4, 0.2])

@@ -22,6 +22,7 @@ from reanalysis.moderators import (
     prior_names,
 )
 from reanalysis.priors import Prior
+from reanalysis.selection_columns import effects_measured, primary_effects, selection_problems
 from reanalysis.spec import ModelSpec, SpecError
 
 __all__ = ["LOG_TAU_RATIO", "Design", "make_design", "resolve_priors"]
@@ -59,6 +60,8 @@ class Design:
         variance is ``tau_within**2 / n_averaged``.
     n_measured : numpy.ndarray of shape (m,) or None
         Number of effects each sample measured, for the ``thin`` selection mechanism.
+    primary : numpy.ndarray of bool, shape (k,), or None
+        Primary effect of each sample, on which the ``study`` selection mechanism decides.
     ni : numpy.ndarray of shape (k,) or None
         Sample sizes, where known.
     V : numpy.ndarray of shape (k, k) or None
@@ -96,6 +99,7 @@ class Design:
     levels: int = 3
     n_averaged: Vector = field(default_factory=lambda: np.empty(0))
     n_measured: Vector | None = None
+    primary: NDArray[np.bool_] | None = None
     ni: Vector | None = None
     V: Vector | None = None
     factors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -135,7 +139,8 @@ class Design:
             raise ValueError("cluster codes must start at 0 and be sorted")
         if self.levels not in (2, 3):
             raise ValueError(f"levels must be 2 or 3, not {self.levels}")
-        for name in ("yi", "vi", "X", "cluster", "n_averaged", "n_measured", "ni", "V", "rows"):
+        optional = ("n_measured", "primary", "ni", "V", "rows")
+        for name in ("yi", "vi", "X", "cluster", "n_averaged", *optional):
             array = getattr(self, name)
             if array is not None:
                 array.setflags(write=False)
@@ -251,7 +256,7 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
     effects, X, code = effects.iloc[order], X[order], code[order]
     averaged = effects["n_averaged"].to_numpy(float)
     several = len(samples) < len(effects) or bool(np.any(averaged > 1))
-    measured = _measured(effects, samples) if model.mechanism == "thin" else None
+    measured = effects_measured(effects, samples) if model.mechanism == "thin" else None
     design = Design(
         yi=effects["yi"].to_numpy(float).copy(),
         vi=effects["vi"].to_numpy(float).copy(),
@@ -264,6 +269,7 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
         levels=(3 if several else 2) if model.levels == "auto" else model.levels,
         n_averaged=averaged.copy(),
         n_measured=measured,
+        primary=primary_effects(data, model, keep)[order] if model.primary else None,
         ni=effects["ni"].to_numpy(float).copy() if effects["ni"].notna().all() else None,
         factors={term.name: term.columns for term in moderators.terms},
         rows=np.flatnonzero(keep)[order],
@@ -370,6 +376,7 @@ def resolve_priors(design: Design, model: ModelSpec) -> Mapping[str, Prior]:
             f"{where} sets '{COMMON_SCALE}', which the selection models do not have; delete it, "
             'or set mechanism = "none".'
         )
+    problems += selection_problems(model)
     if problems:
         raise SpecError(problems)
     defaults = _default_priors(design, model)
@@ -525,16 +532,3 @@ def _row_names(effects: pd.DataFrame) -> tuple[str, ...]:
         else:
             names.append(str(label))
     return tuple(names)
-
-
-def _measured(effects: pd.DataFrame, samples: list[str]) -> Vector:
-    measured = effects.groupby("sample", sort=False)["n_measured"].max().reindex(samples)
-    if measured.isna().any():
-        lost = measured.index[measured.isna()][0]
-        raise SpecError(
-            [
-                f"mechanism 'thin' needs the column n_measured (effects each sample measured); "
-                f"sample '{lost}' has none. Name it under [data.columns]."
-            ]
-        )
-    return measured.to_numpy(float).copy()

@@ -25,6 +25,7 @@ from reanalysis.spec_values import (
     Published,
     Roles,
     Steps,
+    Weights,
     suggest,
 )
 
@@ -129,6 +130,11 @@ class ModelSpec:
         Selection mechanism, and its p-value steps.
     two_sided : bool
         Whether the steps are two-sided p-values.
+    omega : tuple of float
+        Weights of the bins held fixed, the first of them 1; they are estimated where it is empty.
+    primary : str
+        Column that marks one effect of each sample as its primary one, on which `study` decides;
+        the most significant effect without one.
     priors : mapping of str to Prior
         Priors by parameter.
     engines : tuple of str
@@ -158,6 +164,8 @@ class ModelSpec:
     mechanism: Literal["none", "joint", "replace", "study", "thin", "pet", "peese"] = "none"
     steps: Steps = (0.025, 0.5)
     two_sided: Annotated[bool, Field(strict=True)] = False
+    omega: Weights = ()
+    primary: str = ""
     priors: Priors = field(default_factory=dict)
     engines: Annotated[tuple[Literal["reml", "exact", "nuts"], ...], LIST] = (
         "reml",

@@ -26,6 +26,7 @@ __all__ = [
     "Published",
     "Roles",
     "Steps",
+    "Weights",
     "shorten",
     "suggest",
 ]
@@ -152,6 +153,21 @@ def _steps(value: object) -> tuple[float, ...]:
     return tuple(float(step) for step in value)
 
 
+def _weights(value: object) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of weights, one per bin, such as [1, 0.5, 0.2]")
+    for weight in value:
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0 < weight <= 1:
+            raise ValueError(
+                f"each weight must be above 0 and at most 1, not {shorten(weight)}; take a small "
+                "one such as 1e-6 for results that are never published"
+            )
+    if value and value[0] != 1:
+        raise ValueError(f"the first weight, of the most significant bin, is 1, not {value[0]:g}")
+    return tuple(float(weight) for weight in value)
+
+
 def _filter(value: object) -> Mapping[str, tuple[Any, ...]]:
     if not isinstance(value, Mapping):
         raise ValueError('must be a table such as { sample = ["3", "7"] }')
@@ -223,4 +239,5 @@ Moderators = Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)]
 Centring = Annotated[Mapping[str, float | str], BeforeValidator(_centring)]
 Correlation = Annotated[float | Prior, BeforeValidator(_correlation)]
 Steps = Annotated[tuple[float, ...], BeforeValidator(_steps)]
+Weights = Annotated[tuple[float, ...], BeforeValidator(_weights)]
 LIST = BeforeValidator(_tuple)  # TOML has lists, records have tuples

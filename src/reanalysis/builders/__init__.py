@@ -186,7 +186,9 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
         else:
             taus = [parameters[t] ** 2 for t in ("tau_between", "tau_within") if t in parameters]
             pm.Deterministic("tau", pt.sqrt(sum(taus)))
-        if "omega" in parameters or RATIO in parameters:
+        if spec.omega:
+            parameters["omega"] = pt.specify_shape(data["omega"], (len(spec.omega),))
+        elif "omega" in parameters or RATIO in parameters:
             parameters["omega"] = all_weights(parameters)
         if "nu" in parameters:
             parameters["lambda"], density = precisions(
@@ -298,6 +300,8 @@ def model_data(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) -> 
     """
     likelihood = find_likelihood(spec)
     data = likelihood.data(likelihood.rows(design, spec))
+    if spec.omega:
+        data["omega"] = np.array(spec.omega)
     for name, members in free_parameters(design, spec, priors).items():
         for parameter in PYMC_PRIORS[members[0].family][1]:
             values = np.array([prior.parameters[parameter] for prior in members])
@@ -331,6 +335,7 @@ def model_structure(
     return (
         spec.mechanism,
         sides,
+        f"{len(spec.omega)} fixed weights",
         *coefficients,
         *(f"{name}:{p[0].family}:{len(p)}" for name, p in free),
     )

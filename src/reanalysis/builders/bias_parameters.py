@@ -38,9 +38,10 @@ def bias_parameters(spec: ModelSpec, priors: Mapping[str, Prior]) -> dict[str, t
     Returns
     -------
     dict of str to tuple of Prior
-        ``pet``, ``peese``, ``omega`` or ``omega_ratio``; empty for the mechanism ``none``.
+        ``pet``, ``peese``, ``omega`` or ``omega_ratio``; empty for the mechanism ``none`` and
+        where the weights are held fixed.
     """
-    if spec.mechanism == "none":
+    if spec.mechanism == "none" or spec.omega:
         return {}
     if spec.mechanism in BIAS_PRIORS:
         return {spec.mechanism: (priors.get(spec.mechanism, BIAS_PRIORS[spec.mechanism]),)}

@@ -62,7 +62,7 @@ def complete_draws(
     rows = likelihood.rows(design, spec)
     free = free_parameters(design, spec, priors)
     shape = sampled["tau_between"].shape
-    flat = _flat(sampled)
+    flat = _flat(sampled, spec)
     if isinstance(rows, SelectionRows):
         check_nodes(rows, flat)
     u, w = likelihood.draw_effects(rows, flat, rng)
@@ -130,16 +130,18 @@ def sample_logliks(design: Design, spec: ModelSpec, sampled: Mapping[str, Vector
     likelihood = find_likelihood(spec)
     rows = likelihood.rows(design, spec)
     shape = sampled["tau_between"].shape
-    return likelihood.sample_loglik(rows, _flat(sampled)).reshape(*shape, -1)
+    return likelihood.sample_loglik(rows, _flat(sampled, spec)).reshape(*shape, -1)
 
 
-def _flat(sampled: Mapping[str, Vector]) -> dict[str, Vector]:
+def _flat(sampled: Mapping[str, Vector], spec: ModelSpec) -> dict[str, Vector]:
     """Return parameters with chains and draws in one axis, and all coefficients and weights."""
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in sampled.items()}
     if "mu" in flat:
         flat["beta"] = flat["mu"][:, None]
     if "omega" in flat:
         flat["omega"] = full_weights(flat["omega"])
+    elif spec.omega:
+        flat["omega"] = np.tile(spec.omega, (len(flat["beta"]), 1))
     return flat
 
 

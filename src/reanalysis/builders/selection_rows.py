@@ -49,7 +49,8 @@ class SelectionRows:
     cluster : numpy.ndarray of shape (r,)
         Their samples.
     alone : numpy.ndarray of shape (m,)
-        1 for a sample with one effect, whose own effect only adds to its variance; else 0.
+        1 for a sample of which one effect decides: the sample's effect only adds to that effect's
+        variance; else 0.
     missing : numpy.ndarray of shape (m,)
         Effects that were measured and not reported; zero except under ``thin``.
     typical_design, typical_vi, typical_cutoffs : numpy.ndarray
@@ -140,14 +141,19 @@ def make_selection_rows(design: Design, spec: ModelSpec) -> SelectionRows:
     cutoffs, reached = bins.cutoffs(sei), bins.of(turned.yi, sei)
     sizes = np.bincount(design.cluster)
     decided = np.zeros((design.m, bins.count))
-    if spec.mechanism == "study":
+    seen = np.ones(design.k, dtype=bool) if design.primary is None else design.primary
+    if design.primary is not None:
+        decided[design.cluster[seen], reached[seen]] = 1
+    elif spec.mechanism == "study":
         best = np.minimum.reduceat(reached, design.starts)
         decided[np.arange(design.m), best] = 1
     else:
         np.add.at(decided, (design.cluster, reached), 1)
     missing = _missing(design, spec, sizes)
-    same = np.column_stack([design.cluster, design.vi, blocks.within, blocks.X])
+    same = np.column_stack([design.cluster, design.vi, blocks.within, blocks.X])[seen]
     _, first, copies = np.unique(same, axis=0, return_index=True, return_counts=True)
+    first = np.flatnonzero(seen)[first]
+    alone = (sizes + missing == 1) | (design.primary is not None)
 
     def typical(rows: Vector) -> Vector:
         return np.add.reduceat(rows, design.starts) / sizes.reshape(-1, *[1] * (rows.ndim - 1))
@@ -165,7 +171,7 @@ def make_selection_rows(design: Design, spec: ModelSpec) -> SelectionRows:
         copies.astype(float),
         cutoffs[first],
         design.cluster[first],
-        (sizes + missing == 1).astype(float),
+        alone.astype(float),
         missing,
         typical(blocks.X),
         typical(design.vi),

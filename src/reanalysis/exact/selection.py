@@ -87,7 +87,8 @@ def fit_exact_selection(
         Prior of every parameter; those of `resolve_priors` by default. ``omega``, a beta prior,
         makes the weights independent.
     weights : WeightPrior, optional
-        Prior of the weights; cumulative Dirichlet with ones by default.
+        Prior of the weights; by default those that the spec holds fixed, or cumulative Dirichlet
+        with ones.
     two_sided : bool
         Whether the steps are two-sided p-values.
     direction : int
@@ -201,10 +202,13 @@ def make_target(
         mechanism,
         n_averaged=design.n_averaged,
         n_measured=design.n_measured,
+        primary=design.primary,
         cutoffs=_t_cutoffs(design, bins) if p_values == "t" else np.empty(0),
     )
     if mechanism == "none":
         weights = WeightPrior.fixed(np.ones(bins.count))
+    elif weights is None and spec.omega:
+        weights = WeightPrior.fixed(spec.omega)
     elif weights is None:
         weights = _weight_prior(bins.count, priors.get("omega"))
     if weights.count != bins.count:

@@ -117,6 +117,7 @@ def simulate_replicate(
         rng,
         bins=target.data.bins,
         n_averaged=design.n_averaged,
+        primary=design.primary,
     )
     row = published.row
     return truth, replace(
@@ -128,6 +129,7 @@ def simulate_replicate(
         row_names=tuple(design.row_names[i] for i in row),
         n_averaged=design.n_averaged[row],
         n_measured=published.data.n_measured,
+        primary=published.data.primary,
         ni=None if design.ni is None else design.ni[row],
         rows=design.rows[row],
         moderators={name: values[row] for name, values in design.moderators.items()},

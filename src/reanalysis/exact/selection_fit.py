@@ -183,7 +183,8 @@ def _sample(target: Target, rng: np.random.Generator, times: int) -> ImportanceS
 
 def _closed_form(target: Target) -> bool:
     data = target.data
-    return data.mechanism == "none" or (data.mechanism != "replace" and not data.multiple.widths)
+    alone = data.primary is not None or (data.mechanism != "replace" and not data.multiple.widths)
+    return data.mechanism == "none" or alone
 
 
 def _start(target: Target) -> tuple[Vector, Vector]:

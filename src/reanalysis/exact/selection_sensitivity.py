@@ -111,7 +111,12 @@ def assess_sensitivity(
     def fit(weight: float) -> tuple[Estimate, float]:
         values = np.r_[1.0, np.full(len(spec.steps), weight)]
         posterior = fit_exact_selection(
-            design, spec, priors, weights=WeightPrior.fixed(values), direction=direction
+            design,
+            spec,
+            priors,
+            weights=WeightPrior.fixed(values),
+            two_sided=spec.two_sided,
+            direction=direction,
         )
         assert posterior.log_marginal_likelihood is not None
         return posterior.estimates[name], posterior.log_marginal_likelihood

@@ -174,7 +174,11 @@ class Target:
         # All A_k(u) rise with u, so E[prod A_k] >= prod E[A_k] (association), and neither
         # 'study' nor 'thin' is seen less often than 'joint'.
         alone = replace(
-            self.data, cluster=np.arange(self.data.k), mechanism="joint", n_measured=None
+            self.data,
+            cluster=np.arange(self.data.k),
+            mechanism="joint",
+            n_measured=None,
+            primary=None,
         )
         factor = log_factor(alone, eta, between, within, omega, paired=True)
         return factor - np.log(omega) @ alone.decided

@@ -30,6 +30,7 @@ NOT_READ = {
     "mechanism",
     "steps",
     "two_sided",
+    "omega",
 }
 
 

@@ -94,6 +94,8 @@ class SelectionData:
         Effects averaged in each row; ones by default.
     n_measured : numpy.ndarray of shape (m,) or None
         Effects each sample measured; needed by ``thin`` only.
+    primary : numpy.ndarray of bool, shape (k,), or None
+        The effect of each sample that ``study`` decides on; its most significant one if None.
     cutoffs : numpy.ndarray of shape (k, J - 1)
         Smallest effect that reaches each step, decreasing along the last axis; by default where
         ``yi / sqrt(vi)`` reaches it.
@@ -106,6 +108,7 @@ class SelectionData:
     mechanism: Mechanism = "joint"
     n_averaged: Vector = field(default_factory=lambda: np.empty(0))
     n_measured: Vector | None = None
+    primary: NDArray[np.bool_] | None = None
     cutoffs: Vector = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
@@ -139,6 +142,11 @@ class SelectionData:
                 f"unknown mechanism '{self.mechanism}'; it is one of {', '.join(MECHANISMS)}"
             )
         self._check_measured()
+        if self.primary is not None:
+            primary = np.array(self.primary, dtype=bool)
+            if np.any(np.bincount(cluster, primary, self.m) != 1):
+                raise ValueError("primary must mark exactly one effect of every sample")
+            object.__setattr__(self, "primary", primary)
 
     def _check_measured(self) -> None:
         if self.mechanism != "thin":
@@ -197,11 +205,13 @@ class SelectionData:
     def decided(self) -> Index:
         """Number of decisions per bin, shape (J,).
 
-        One decision per effect; for ``study`` one per sample, on its most significant effect;
-        none for the mechanism ``none``.
+        One decision per effect; for ``study`` one per sample, on its most significant or its
+        primary effect; none for the mechanism ``none``.
         """
         if self.mechanism == "none":
             return np.zeros(self.bins.count, dtype=np.intp)
+        if self.mechanism == "study" and self.primary is not None:
+            return np.bincount(self.bin[self.primary], minlength=self.bins.count)
         if self.mechanism == "study":
             best = np.minimum.reduceat(self.bin, self.starts)
             return np.bincount(best, minlength=self.bins.count)

@@ -174,7 +174,11 @@ def mechanism_factors(points: Points) -> list[Factor]:
     table: dict[Mechanism, Callable[[], list[Factor]]] = {
         "none": list,
         "joint": lambda: _normalisers(points, _all_survive),
-        "study": lambda: _normalisers(points, _best_survives),
+        "study": lambda: (
+            _normalisers(points, _best_survives)
+            if data.primary is None
+            else [Factor(_primary(data), _marginal_survival, divides=True, integrates=False)]
+        ),
         "thin": lambda: [
             *_normalisers(points, _any_survives),
             Factor(unreported, _unreported, divides=False, bounded=False),
@@ -190,11 +194,6 @@ def mechanism_factors(points: Points) -> list[Factor]:
 def _normalisers(points: Points, seen: "_Seen") -> list[Factor]:
     """Return P(sample is seen); with one effect u only adds to the variance of the row."""
 
-    def single(points: Points, layout: Layout, count: int) -> Vector:
-        effects = np.zeros((len(points.eta), len(layout.clusters), 1))
-        s2 = points.row_variance + points.between[:, None] ** 2
-        return seen(_Rows(points, layout, effects, s2), np.ones(1))
-
     def several(points: Points, layout: Layout, count: int) -> Vector:
         nodes, weights = normal_nodes(count, half_width(_floor(points, layout)))
         effects = points.between[:, None, None] * nodes
@@ -202,12 +201,24 @@ def _normalisers(points: Points, seen: "_Seen") -> list[Factor]:
         return seen(_Rows(points, layout, effects, points.row_variance), weights)
 
     return [
-        Factor(points.data.single, single, divides=True, integrates=False),
+        Factor(points.data.single, _marginal_survival, divides=True, integrates=False),
         *(
             Factor(layout, several, divides=True, nodes_first=seen is not _any_survives)
             for layout in _layouts(points, points.data.multiple.clusters)
         ),
     ]
+
+
+def _marginal_survival(points: Points, layout: Layout, count: int) -> Vector:
+    """Return the chance that one effect of each sample passes."""
+    effects = np.zeros((len(points.eta), len(layout.clusters), 1))
+    s2 = points.row_variance + points.between[:, None] ** 2
+    return _Rows(points, layout, effects, s2).survival()[:, :, 0]
+
+
+def _primary(data: SelectionData) -> Layout:
+    assert data.primary is not None
+    return Layout(np.arange(data.m), np.flatnonzero(data.primary), (data.m,))
 
 
 def _layouts(points: Points, clusters: NDArray[np.intp]) -> list[Layout]:
@@ -355,12 +366,20 @@ def _any_survives(rows: _Rows, weights: Vector) -> Vector:
         width = part.shape[1]
         seen[:, :width] += unseen[:, :width] * part
         unseen[:, :width] *= 1 - part
-    missing = rows.points.data.missing[rows.layout.clusters][:, None, None]
+    missing = rows.points.data.missing[rows.layout.clusters].astype(int)[:, None, None]
     if np.any(missing):
         typical = rows.points.last + rows.points.mix(_reached(rows.points, *_typical(rows)))
-        typical = np.minimum(typical, 1 - 1e-16)
-        seen -= unseen * np.expm1(missing * np.log1p(-typical))
+        seen += unseen * _any_of(typical, missing)
     return np.einsum("n,scnr->scr", weights, seen)
+
+
+def _any_of(chance: Vector, times: NDArray[np.int_]) -> Vector:
+    """Return ``1 - (1 - chance) ** times``, by doubling and without cancellation."""
+    total = chance * (times & 1)
+    while np.any(times := times >> 1):
+        chance = chance * (2 - chance)
+        total += (1 - total) * chance * (times & 1)
+    return total
 
 
 def _typical(rows: _Rows) -> tuple[Vector, Vector, Vector]:

@@ -49,6 +49,7 @@ def simulate_selection(
     *,
     bins: Bins | None = None,
     n_averaged: ArrayLike | None = None,
+    primary: NDArray[np.bool_] | None = None,
 ) -> Published:
     """Draw a published literature.
 
@@ -62,8 +63,8 @@ def simulate_selection(
     ``replace``
         An effect that fails is drawn again, with its true effect, in the same sample.
     ``study``
-        Only the most significant effect of a sample is judged; if it fails, another sample is
-        drawn.
+        Only the most significant effect of a sample, or its primary one, is judged; if it fails,
+        another sample is drawn.
     ``thin``
         Effects that fail are left out; a sample without any reported effect is drawn again.
 
@@ -85,6 +86,8 @@ def simulate_selection(
         One-sided steps .025 and .5 by default.
     n_averaged : array_like of shape (k,), optional
         Effects averaged in each row; ones by default.
+    primary : numpy.ndarray of bool, shape (k,), optional
+        The effect of each sample that ``study`` judges.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def simulate_selection(
         yi[rows] = rng.normal(eta[rows] + u[cluster[rows]], sd[rows])
         reached = bins.of(yi, sei)
         if mechanism == "study":
-            best = np.minimum.reduceat(reached, starts)
+            best = np.minimum.reduceat(reached, starts) if primary is None else reached[primary]
             passes = (rng.uniform(size=len(sizes)) < omega[best])[cluster]
         else:
             passes = rng.uniform(size=len(eta)) < omega[reached]
@@ -146,5 +149,6 @@ def simulate_selection(
         mechanism,
         n_averaged=averaged[row],
         n_measured=sizes.astype(float) if mechanism == "thin" else None,
+        primary=primary if mechanism == "study" else None,
     )
     return Published(data, row)
