@@ -130,31 +130,64 @@ def test_shrinkage_estimates_agree_with_bayesmeta(name: str) -> None:
 # ---------------------------------------------------------------- brute force and closed forms
 
 
-@pytest.mark.parametrize("parameter", ["tau_between", "tau_within"])
 @pytest.mark.parametrize("name", ["kaiser2021", "konstantopoulos2011"])
-def test_quantiles_of_each_tau_hold_their_probability_on_a_plain_grid(
-    name: str, parameter: str
-) -> None:
-    """The share of the posterior below each quantile, on 200 x 200 rectangular nodes."""
+def test_quantiles_of_each_tau_hold_their_probability_on_a_plain_grid(name: str) -> None:
+    """The share of the posterior below each quantile, on 200 x 200 nodes."""
     design = design_of(name, 3)
-    e = fit_exact(design, SEPARATE).estimates[parameter]
+    estimates = fit_exact(design, SEPARATE, detail="parameters").estimates
     statistics = Statistics.of(design.yi, design.vi, design.X, design.cluster, design.n_averaged)
     nodes, weights = np.polynomial.legendre.leggauss(200)
+    first, second = np.repeat((nodes + 1) / 2, 200), np.tile((nodes + 1) / 2, 200)
 
-    def mass_below(top: float) -> float:
-        between, within = (nodes + 1) / 2 * top, (nodes + 1) / 2 * 1.5
-        b, w = np.repeat(between, 200), np.tile(within, 200)
-        if parameter == "tau_within":
-            b, w = w, b
+    def mass_below(parameter: str, top: float) -> float:
+        if parameter == "tau":
+            b, w = (top * first * f(second * np.pi / 2) for f in (np.cos, np.sin))
+            area = top * first * top * np.pi / 2
+        else:
+            b, w, area = first * top, second * 1.5, np.full(40_000, 1.5 * top)
+            b, w = (w, b) if parameter == "tau_within" else (b, w)
         forms = quadratic_forms(statistics, b**2, w**2, np.zeros_like(b))
         given = integrate_coefficients(statistics, *forms, np.zeros(1), np.full(1, 0.5), (0,))
         prior = stats.halfnorm(scale=0.3).logpdf
-        mass = np.exp(given.loglik + prior(b) + prior(w)) * np.outer(weights, weights).ravel()
-        return float(mass.sum() * top * 1.5 / 4)
+        mass = np.exp(given.loglik + prior(b) + prior(w)) * area
+        return float(mass @ np.outer(weights, weights).ravel()) / 4
 
-    total = mass_below(2.5)
-    for quantile, probability in ((e.lower, 0.025), (e.median, 0.5), (e.upper, 0.975)):
-        assert mass_below(quantile) / total == pytest.approx(probability, abs=2e-6)
+    for parameter in ("tau_between", "tau_within", "tau"):
+        e, total = estimates[parameter], mass_below(parameter, 2.5)
+        for quantile, probability in ((e.lower, 0.025), (e.median, 0.5), (e.upper, 0.975)):
+            share = mass_below(parameter, quantile) / total
+            assert share == pytest.approx(probability, abs=2e-6)
+
+
+def test_a_posterior_that_is_narrow_in_a_wide_prior_range_keeps_its_tails() -> None:
+    """Half-Cauchy priors reach 1e12; half of the angles hold only 1e-5 of the posterior."""
+    rng = np.random.default_rng(3)
+    cluster = np.repeat(np.arange(12), 2)
+    yi = np.repeat(rng.normal(0.3, 1.0, 12), 2) + rng.normal(0, 0.15, 24)
+    design = Design(
+        yi=yi,
+        vi=np.full(24, 0.02),
+        X=np.ones((24, 1)),
+        coefficients=("mu",),
+        cluster=cluster,
+        cluster_names=tuple("abcdefghijkl"),
+        row_names=tuple(map(str, range(24))),
+    )
+    cauchy = Prior("half_cauchy", {"sigma": 0.3})
+    spec = ModelSpec(
+        name="x", priors={**SEPARATE.priors, "tau_between": cauchy, "tau_within": cauchy}
+    )
+    fit = fit_exact(design, spec, detail="parameters")
+    # Log-spaced rectangles: the trapezoid rule is exact to rounding for such smooth decay.
+    t = np.linspace(np.log(1e-7), np.log(1e3), 600)
+    between, within = np.exp(np.repeat(t, 600)), np.exp(np.tile(t, 600))
+    statistics = Statistics.of(design.yi, design.vi, design.X, design.cluster, design.n_averaged)
+    forms = quadratic_forms(statistics, between**2, within**2, np.zeros_like(between))
+    given = integrate_coefficients(statistics, *forms, np.zeros(1), np.full(1, 0.5), (0,))
+    prior = stats.halfcauchy(scale=0.3).logpdf
+    mass = np.exp(given.loglik + prior(between) + prior(within)) * between * within
+    expected = np.log(mass.sum() * (t[1] - t[0]) ** 2)
+    assert fit.log_marginal_likelihood == pytest.approx(expected, abs=2e-6)
 
 
 def test_composites_and_correlated_errors_agree_with_brute_force() -> None:

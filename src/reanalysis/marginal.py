@@ -101,9 +101,11 @@ class Statistics:
             return cls(len(yi), X.shape[1], shift, None, None, dense)
         order = np.lexsort((n_averaged, vi, cluster))
         Z, vi, n_averaged, cluster = Z[order], vi[order], n_averaged[order], cluster[order]
-        change = (np.diff(cluster) > 0) | (np.diff(vi) != 0) | (np.diff(n_averaged) != 0)
-        first = np.flatnonzero(np.r_[True, change])
-        count = np.diff(np.r_[first, len(vi)]).astype(float)
+        change = np.ones(len(vi), dtype=bool)
+        change[1:] = cluster[1:] != cluster[:-1]
+        change[1:] |= (vi[1:] != vi[:-1]) | (n_averaged[1:] != n_averaged[:-1])
+        first = np.flatnonzero(change)
+        count = np.diff(np.append(first, len(vi))).astype(float)
         mean = np.add.reduceat(Z, first, axis=0) / count[:, None]
         rest = Z - np.repeat(mean, count.astype(int), axis=0)
         outer = (rest[:, :, None] * rest[:, None, :]).reshape(len(vi), -1)
@@ -150,9 +152,11 @@ def quadratic_forms(
     width = sum(len(c.vi) for c in (stats.lone, stats.mixed) if c is not None)
     width += sum(len(Z) ** 2 for Z, _, _ in stats.dense)
     step = max(1, CHUNK // max(width, 1))
+    constant = g > 0 and np.all(rho == rho[0])  # the common case; spares work for every node
     for start in range(0, g, step):
         part = slice(start, start + step)
-        values = tau2_between[part, None], tau2_within[part, None], rho[part, None]
+        given = rho[:1, None] if constant else rho[part, None]
+        values = tau2_between[part, None], tau2_within[part, None], given
         if stats.lone is not None:
             _add_lone(stats.lone, *values, logdet[part], forms[part])
         if stats.mixed is not None:
@@ -169,12 +173,13 @@ def _add_lone(
     d = (1 - rho) * cells.vi + within / cells.n_averaged
     shared = between + rho * cells.vi
     mean_variance = d / cells.count + shared
-    logdet += np.log(d) @ (cells.count - 1)
-    logdet += (np.log(mean_variance) + np.log(cells.count)).sum(axis=1)
-    outer = (cells.mean[:, :, None] * cells.mean[:, None, :]).reshape(len(cells.vi), -1)
-    forms += (1 / mean_variance) @ outer
-    if cells.count.max() > 1:
-        forms += (1 / d) @ cells.scatter
+    logdet += np.log(mean_variance).sum(axis=1) + np.log(cells.count).sum()
+    forms += (1 / mean_variance) @ _outer(cells.mean)
+    several = cells.count > 1
+    if several.any():
+        d = d[:, several]
+        logdet += np.log(d) @ (cells.count[several] - 1)
+        forms += (1 / d) @ cells.scatter[several]
 
 
 def _add_mixed(
@@ -187,8 +192,7 @@ def _add_mixed(
     weight = w * cells.count
     root = np.sqrt(cells.vi)
     logdet += np.log(d) @ cells.count
-    outer = (cells.mean[:, :, None] * cells.mean[:, None, :]).reshape(len(cells.vi), -1)
-    forms += weight @ outer + w @ cells.scatter
+    forms += weight @ _outer(cells.mean) + w @ cells.scatter
 
     def per_sample(values: Vector) -> Vector:
         return np.add.reduceat(values, cells.starts, axis=1)
@@ -215,6 +219,11 @@ def _add_mixed(
         - np.einsum("gj,gja,gjb->gab", m12 / determinant, b, a, optimize=True)
         + np.einsum("gj,gja,gjb->gab", m11 / determinant, b, b, optimize=True)
     ).reshape(-1, q * q)
+
+
+def _outer(z: Vector) -> Vector:
+    """Return the products of all pairs of columns, one row per row."""
+    return (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)
 
 
 def _add_dense(
@@ -286,29 +295,34 @@ def integrate_coefficients(
     """
     use = list(columns)
     out = [i for i in range(stats.p) if i not in use]
-    # y was shifted by X shift; coefficients that are out of the model are put back.
-    y = np.zeros(stats.p + 1)
-    y[-1] = 1.0
-    y[out] = stats.shift[out]
-    rhs = forms @ y  # (g, p + 1)
-    quadratic = rhs @ y
-    g = len(logdet)
+    if out:
+        # y was shifted by X shift; coefficients that are out of the model are put back.
+        y = np.zeros(stats.p + 1)
+        y[-1] = 1.0
+        y[out] = stats.shift[out]
+        rhs = forms @ y  # (g, p + 1)
+        quadratic = rhs @ y
+        rhs, information = rhs[:, use], forms[:, use, :][:, :, use]
+    else:
+        rhs, quadratic, information = forms[:, :-1, -1], forms[:, -1, -1], forms[:, :-1, :-1]
     base = -0.5 * (stats.k * LOG_2PI + logdet)
     if not use:
+        g = len(logdet)
         return Coefficients(base - 0.5 * quadratic, np.zeros((g, 0)), np.zeros((g, 0, 0)))
     sd = prior_sd[use]
     start = prior_mean[use] - stats.shift[use]
-    information = forms[:, use, :][:, :, use]
     # Solved in units of the prior SD: the matrix is I + sd X'WX sd, never worse than the data.
     scaled = np.eye(len(use)) + information * sd[:, None] * sd
-    residual = rhs[:, use] - information @ start
+    fitted = information @ start
+    residual = rhs - fitted
     offset, inverse, logdet_scaled = _solve(scaled, residual * sd)
     offset = offset * sd
-    quadratic = quadratic - 2 * rhs[:, use] @ start + (information @ start) @ start
-    loglik = (
-        base - 0.5 * logdet_scaled - 0.5 * (quadratic - np.einsum("gi,gi->g", residual, offset))
+    quadratic = quadratic - (rhs + residual) @ start - np.einsum("gi,gi->g", residual, offset)
+    return Coefficients(
+        base - 0.5 * (logdet_scaled + quadratic),
+        offset + prior_mean[use],
+        inverse * sd[:, None] * sd,
     )
-    return Coefficients(loglik, offset + prior_mean[use], inverse * sd[:, None] * sd)
 
 
 def _solve(matrix: Vector, rhs: Vector) -> tuple[Vector, Vector, Vector]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import gammaincinv
 
 from reanalysis.exact.common_scale import integrate_common_scale
 from reanalysis.exact.quadrature import (
@@ -195,34 +195,63 @@ class Grid:
     scale_nodes: int = 1
 
     @cached_property
-    def _sliced(self) -> dict[str, tuple[Vector, Cumulative]]:
+    def _sliced(self) -> tuple[Mapping[str, tuple[Vector, slice]], Cumulative]:
         """For each standard deviation its share of ``tau`` by slice, and the slices' integrals.
 
         A small ``tau_between`` is a narrow range of angles at the end where cos(phi) = 0, so the
-        slices crowd there; those of ``tau_within`` at the other end.
+        slices crowd there; those of ``tau_within`` at the other end. The slice after the name's
+        shares says in which columns of the integrals they are.
         """
+        total, one = self.density.sum(axis=1, keepdims=True), np.ones(1)
+        parts = (("tau_between", 1, np.cos), ("tau_within", -1, np.sin))
         if self.angles is None:
-            flat = self.density.sum(axis=1, keepdims=True)
-            one, zero = np.ones(1), np.zeros(1)
-            whole = Cumulative.of(self.rule, self.interval, flat)
-            parts = {"tau_between": np.cos(self.outer[:1]), "tau_within": np.sin(self.outer[:1])}
-            return {
-                "tau": (one, whole),
-                **{name: (np.where(part > 0.5, one, zero), whole) for name, part in parts.items()},
+            places = {
+                name: (np.round(part(self.outer[:1])), slice(0, 1)) for name, _, part in parts
             }
+            whole = Cumulative.of(self.rule, self.interval, total)
+            return {**places, "tau": (one, slice(0, 1))}, whole
         rule, (low, high) = self.angles
         half = (high - low) / 2
-        by_angle = self.density.reshape(len(self.density), len(rule.nodes), -1).sum(axis=2)
-        by_angle = by_angle / (rule.weights * half)
-        sliced = {}
-        for name, end, part in (("tau_between", 1, np.cos), ("tau_within", -1, np.sin)):
+        columns, places = [total], {"tau": (one, slice(0, 1))}
+        for name, end, part in parts:
             x, weights, matrix = graded(len(rule.nodes), end)
-            density = (by_angle @ matrix.T) * (weights * half)
-            share = part(low + (x + 1) * half)
-            sliced[name] = share, Cumulative.of(self.rule, self.interval, density)
-        total = self.density.sum(axis=1, keepdims=True)
-        sliced["tau"] = np.ones(1), Cumulative.of(self.rule, self.interval, total)
-        return sliced
+            first = sum(c.shape[1] for c in columns)
+            columns.append((self._by_angle @ matrix.T) * (weights * half))
+            places[name] = part(low + (x + 1) * half), slice(first, first + len(x))
+        return places, Cumulative.of(self.rule, self.interval, np.hstack(columns))
+
+    @cached_property
+    def _by_angle(self) -> Vector:
+        """The density along ``t`` and ``phi``, at the nodes of both."""
+        assert self.angles is not None
+        rule, (low, high) = self.angles
+        density = self.density.reshape(len(self.density), len(rule.nodes), -1).sum(axis=2)
+        return np.asarray(density / (rule.weights * (high - low) / 2))
+
+    @cached_property
+    def misplaced(self) -> float:
+        """Bound of the posterior probability that interpolation between the nodes misplaces.
+
+        From the last coefficients of the density's Legendre series: integrals over the whole box
+        converge twice as fast as the distribution functions of the standard deviations.
+        """
+        half = (self.interval[1] - self.interval[0]) / 2
+        last = self.rule.coefficients[-2:] @ self.density.sum(axis=1)
+        along = half * float(np.abs(last).max()) / len(self.density)
+        if self.angles is None:
+            return along
+        rule, (low, high) = self.angles
+        last = np.abs(rule.coefficients[-2:] @ self._by_angle.T) @ (self.rule.weights * half)
+        return max(along, (high - low) / 2 * float(last.max()) / len(rule.nodes))
+
+    @cached_property
+    def moments(self) -> Mapping[str, tuple[float, float]]:
+        """Mean and standard deviation of each standard deviation."""
+        names = ("tau_between", "tau_within", "tau")
+        values = np.stack([self.values(name) for name in names])
+        mean = values @ self.weight
+        sd = np.sqrt((values - mean[:, None]) ** 2 @ self.weight)
+        return dict(zip(names, zip(mean.tolist(), sd.tolist(), strict=True), strict=True))
 
     def values(self, parameter: str) -> Vector:
         """Return a parameter at the nodes; the total ``tau`` for any other name."""
@@ -236,49 +265,59 @@ class Grid:
             return self.rho
         return np.hypot(self.tau_between, self.tau_within)
 
-    def cdf_pdf(self, parameter: str, x: Vector) -> tuple[Vector, Vector]:
-        """Return distribution function and density of a standard deviation.
+    def cdf_pdf(self, parameters: Sequence[str], x: Vector) -> tuple[Vector, Vector]:
+        """Return distribution functions and densities of standard deviations.
 
         Parameters
         ----------
-        parameter : str
-            ``tau_between``, ``tau_within`` or ``tau``.
-        x : numpy.ndarray of shape (q,)
-            Points.
+        parameters : sequence of str
+            Any of ``tau_between``, ``tau_within`` and ``tau``.
+        x : numpy.ndarray of shape (r, q)
+            Points, a row for each parameter.
 
         Returns
         -------
-        tuple of numpy.ndarray of shape (q,)
+        tuple of numpy.ndarray of shape (r, q)
             Distribution function and density at each point.
         """
-        share, cumulative = self._sliced[parameter]
+        places, cumulative = self._sliced
+        chosen = [places[name] for name in parameters]
+        share = np.concatenate([share for share, _ in chosen])
+        column = np.concatenate([np.arange(c.start, c.stop) for _, c in chosen])
+        sizes = [len(share) for share, _ in chosen]
         # Where the share is zero the standard deviation is zero: its distribution function is 1.
         divisor = np.maximum(share, TINY) * self.problem.scale
-        ratio = x[:, None] / divisor
-        F, f = cumulative.at(np.arcsinh(ratio))
-        return F.sum(axis=1), (f / (np.sqrt(1 + ratio**2) * divisor)).sum(axis=1)
+        ratio = np.repeat(x, sizes, axis=0).T / divisor  # (q, slices of all parameters)
+        F, f = cumulative.at(np.arcsinh(ratio), column)
+        first = np.cumsum([0, *sizes[:-1]])
+        f = f / (np.sqrt(1 + ratio**2) * divisor)
+        return np.add.reduceat(F, first, axis=1).T, np.add.reduceat(f, first, axis=1).T
 
-    def quantiles(self, parameter: str, probabilities: Vector) -> Vector:
-        """Return quantiles of a standard deviation.
+    def quantiles(self, parameters: Sequence[str], probabilities: Vector) -> Vector:
+        """Return quantiles of standard deviations.
 
         Parameters
         ----------
-        parameter : str
-            ``tau_between``, ``tau_within`` or ``tau``.
+        parameters : sequence of str
+            Any of ``tau_between``, ``tau_within`` and ``tau``.
         probabilities : numpy.ndarray of shape (q,)
             Probabilities.
 
         Returns
         -------
-        numpy.ndarray of shape (q,)
-            Quantiles.
+        numpy.ndarray of shape (r, q)
+            Quantiles, a row for each parameter.
         """
-        values = self.values(parameter)
-        mean = self.weight @ values
-        spread = np.log1p(self.weight @ (values - mean) ** 2 / mean**2)
-        start = mean * np.exp(np.sqrt(spread) * ndtri(probabilities) - spread / 2)
+        mean, sd = np.array([self.moments[name] for name in parameters]).T[:, :, None]
+        start = gammaincinv((mean / sd) ** 2, probabilities) * sd**2 / mean
         top = float(self.problem.tau(np.array(self.interval[1])))
-        return invert(lambda x: self.cdf_pdf(parameter, x), probabilities, (0.0, top), start)
+
+        def cdf_pdf(x: Vector) -> tuple[Vector, Vector]:
+            F, f = self.cdf_pdf(parameters, x.reshape(start.shape))
+            return F.ravel(), f.ravel()
+
+        every = np.tile(probabilities, len(parameters))
+        return invert(cdf_pdf, every, (0.0, top), start.ravel()).reshape(start.shape)
 
     def share_quantiles(self, probabilities: Vector) -> Vector:
         """Return quantiles of the between share ``tau_between**2 / tau**2 = cos(phi)**2``."""

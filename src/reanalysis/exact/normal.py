@@ -36,11 +36,12 @@ __all__ = ["coefficient_posterior", "fit_normal", "log_evidence", "make_problem"
 Vector = NDArray[np.float64]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
-ORDERS_2D = ((24, 16), (36, 26), (56, 44), (96, 80), (160, 140))
+ORDERS_2D = ((24, 14), (40, 24), (60, 44), (100, 84), (160, 140))
 ORDERS_1D = ((32, 1), (48, 1), (80, 1), (160, 1), (400, 1))
 SCALE_ORDERS = (12, 18, 27, 40, 60)  # nodes of a common scale, beside each of the above
 LOG_EVIDENCE_TOLERANCE = 1e-4  # nats: a Bayes factor to a hundredth of a percent
 MEAN_TOLERANCE = 1e-4  # posterior standard deviations
+PROBABILITY_TOLERANCE = 1e-5  # a bound; quantiles are off by a fifth of it at most
 CURVE_POINTS = 121
 CURVE_BINS = 400  # of a curve's normals, by their width: no visible difference
 MODERATORS = "moderators"  # all terms at once
@@ -231,23 +232,27 @@ def _refine(problem: Problem, name: str, *, moments: bool = True) -> tuple[Grid,
         fine = evaluate_grid(problem, box, *step, moments=moments)
         gap = abs(fine.log_marginal_likelihood - coarse.log_marginal_likelihood)
         moved = _moved(coarse, fine)
-        if gap < LOG_EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE:
+        settled = gap < LOG_EVIDENCE_TOLERANCE and moved < MEAN_TOLERANCE
+        # An evidence alone needs no quantiles.
+        if settled and (not moments or fine.misplaced < PROBABILITY_TOLERANCE):
             return coarse, fine
         coarse = fine
     raise EngineError(
         f"model '{name}': the quadrature did not settle: on the finest grid the log marginal "
-        f"likelihood still changes by {gap:.1e} and a mean by {moved:.1e} posterior standard "
-        "deviations"
+        f"likelihood still changes by {gap:.1e}, a mean by {moved:.1e} posterior standard "
+        f"deviations, and up to {fine.misplaced:.1e} of the probability is misplaced"
     )
 
 
 def _moved(coarse: Grid, fine: Grid) -> float:
     """Return the largest change of a mean or spread, in posterior standard deviations."""
     largest = 0.0
-    for name in ("tau_between", "tau_within", "tau", *side_parameters(fine)):
-        (before, old), (after, spread) = (_mean_and_sd(g, name) for g in (coarse, fine))
-        if spread > 0:
-            largest = max(largest, abs(after - before) / spread, abs(old / spread - 1))
+    before, after = dict(coarse.moments), dict(fine.moments)
+    for name in side_parameters(fine):
+        before[name], after[name] = (_mean_and_sd(grid, name) for grid in (coarse, fine))
+    for name, (mean, sd) in after.items():
+        if sd > 0:
+            largest = max(largest, abs(mean - before[name][0]) / sd, abs(before[name][1] / sd - 1))
     return largest
 
 
@@ -261,18 +266,14 @@ def _parameters(design: Design, fine: Grid, coarse: Grid) -> dict[str, Estimate]
     estimates = _normal_estimates(
         design.coefficients, fine, coarse, fine.mean.T, np.diagonal(fine.cov, axis1=1, axis2=2).T
     )
-    for name in _taus(design):
-        values = fine.values(name)
-        quantiles = fine.quantiles(name, PROBABILITIES)
-        mean = float(fine.weight @ values)
+    taus = _taus(design)
+    for name, (lower, median, upper) in zip(
+        taus, fine.quantiles(taus, PROBABILITIES).tolist(), strict=True
+    ):
+        mean, sd = fine.moments[name]
+        error = abs(mean - coarse.moments[name][0])
         estimates[name] = Estimate(
-            name,
-            mean,
-            float(np.sqrt(fine.weight @ (values - mean) ** 2)),
-            float(quantiles[0]),
-            float(quantiles[2]),
-            median=float(quantiles[1]),
-            numerical_error=abs(mean - float(coarse.weight @ coarse.values(name))),
+            name, mean, sd, lower, upper, median=median, numerical_error=error
         )
     if "between_share" in fine.problem.priors and fine.angles is not None:
         estimates["between_share"] = _share(fine, coarse)
@@ -354,11 +355,11 @@ def _densities(
     x = mean[:, None] + sd[:, None] * np.linspace(-4, 4, CURVE_POINTS)
     density = mixtures.cdf_pdf(x)[1]
     curves = {name: (x[i], density[i]) for i, name in enumerate(design.coefficients)}
-    for name in _taus(design):
-        e = estimates[name]
-        points = np.linspace(0.0, e.value + 5 * (e.sd or 0.0), CURVE_POINTS)
-        at = np.maximum(points, points[1] * 1e-6)
-        curves[name] = points, grid.cdf_pdf(name, at)[1]
+    taus = _taus(design)
+    tops = [estimates[name].value + 5 * (estimates[name].sd or 0.0) for name in taus]
+    points = np.linspace(0.0, tops, CURVE_POINTS, axis=1)
+    heights = grid.cdf_pdf(taus, np.maximum(points, points[:, 1:2] * 1e-6))[1]
+    curves |= {name: (points[i], heights[i]) for i, name in enumerate(taus)}
     for name, side in side_parameters(grid).items():
         curves[name] = side_curve(side, grid, CURVE_POINTS)
     return curves

@@ -233,8 +233,8 @@ def _tau(parameter: str, name: str, at: float, fine: _Average, coarse: _Average)
     def cdf_pdf(x: Vector) -> tuple[Vector, Vector]:
         F, f = np.zeros_like(x), np.zeros_like(x)
         for share, factor, grid in zip(fine.weight, factors, fine.grids, strict=True):
-            below, density = grid.cdf_pdf(name, x / factor)
-            F, f = F + share * below, f + share * density / factor
+            below, density = grid.cdf_pdf((name,), x[None] / factor)
+            F, f = F + share * below[0], f + share * density[0] / factor
         return F, f
 
     mean, sd = moments(fine)

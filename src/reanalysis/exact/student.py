@@ -22,6 +22,7 @@ from reanalysis.exact.normal import (
     CURVE_POINTS,
     LOG_EVIDENCE_TOLERANCE,
     MEAN_TOLERANCE,
+    PROBABILITY_TOLERANCE,
     _densities,
     _parameters,
     make_problem,
@@ -40,8 +41,8 @@ Box = tuple[Interval, Interval | None]
 # Nodes along t, phi, nu, mu and lambda.
 ORDERS = (
     (16, 10, 12, 20, 20),
-    (22, 14, 16, 28, 28),
-    (32, 22, 24, 40, 40),
+    (30, 18, 16, 28, 28),
+    (40, 24, 24, 40, 40),
     (52, 40, 32, 56, 56),
 )
 SLACK = 10  # times the tolerance of the normal engine: there are two more dimensions
@@ -276,7 +277,8 @@ def _refine(model: _Model, name: str) -> tuple[_Posterior, _Posterior]:
     for order in ORDERS[1:]:
         fine = _evaluate(model, order)
         gap, moved = abs(fine.evidence - coarse.evidence), _moved(coarse, fine)
-        if gap < SLACK * LOG_EVIDENCE_TOLERANCE and moved < SLACK * MEAN_TOLERANCE:
+        settled = gap < SLACK * LOG_EVIDENCE_TOLERANCE and moved < SLACK * MEAN_TOLERANCE
+        if settled and fine.grid.misplaced < SLACK * PROBABILITY_TOLERANCE:
             return coarse, fine
         coarse = fine
     raise EngineError(
