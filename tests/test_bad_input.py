@@ -210,6 +210,10 @@ REFUSED: dict[str, tuple[Files, tuple[str, ...]]] = {
         moderated('["year"]', "year", *(f".{i},30,{i}" for i in range(1, 8)), ".2,40,ca 8"),
         ("'year' is numeric but for some cells", "t.csv:9", "'ca 8'"),
     ),
+    "36_two_moderators_of_the_heterogeneity": (
+        model('scale_moderator = ["a", "b"]', "r,n,a,b\n.1,30,1,2\n.2,40,2,5\n.3,50,4,3\n"),
+        ("'scale_moderator'", "takes one column", "below 40 samples", "a model for each"),
+    ),
     "38_unknown_moderator": (
         moderated('["yeer"]', "year", ".1,30,1", ".2,40,2", ".3,50,4"),
         ("no column 'yeer'", "Did you mean 'year'?"),

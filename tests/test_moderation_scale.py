@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
+from reanalysis.builders.blocks import make_blocks
+from reanalysis.builders.conditionals import draw_effects, sample_loglik
+from reanalysis.comparison import agreement
 from reanalysis.dataset import Dataset, load_dataset
 from reanalysis.design import Design, make_design
 from reanalysis.exact import fit_exact, log_evidence
@@ -182,10 +185,48 @@ def test_reml_says_so_when_the_ratio_has_no_finite_estimate() -> None:
     assert np.isfinite(fit_exact(flat, spec).estimates["log_tau_ratio"].value)
 
 
-def test_engines_and_checks_without_a_method_for_it_say_so() -> None:
+def test_the_sampled_likelihood_and_effects_are_those_of_dense_matrices() -> None:
+    """One point of the parameters, with correlated errors: no code shared with `covariance`."""
     design, spec = konstantopoulos(3)
-    with pytest.raises(EngineError, match="NUTS has no model of the heterogeneity"):
-        fit_nuts(design, spec)
+    spec = replace(spec, sampling_correlation=0.3)
+    n = 6000
+    at = {"beta": 0.1, "tau_between": 0.2, "tau_within": 0.15, "log_tau_ratio": 0.8}
+    draws = {name: np.full(n, value) for name, value in at.items()}
+    draws["beta"] = draws["beta"][:, None]
+    blocks = make_blocks(design, spec)
+    same = design.cluster[:, None] == design.cluster
+    V = np.where(same, 0.3 * np.sqrt(np.outer(design.vi, design.vi)), 0.0)
+    np.fill_diagonal(V, design.vi)
+    effects = covariance(design, 0.2, 0.15, 0.8) - np.diag(design.vi)
+    residual = design.yi - 0.1
+    expected = stats.multivariate_normal(np.zeros(design.k), V + effects).logpdf(residual)
+    one = {name: values[:1] for name, values in draws.items()}
+    assert sample_loglik(blocks, one).sum() == pytest.approx(expected, abs=1e-9)
+    u, w = draw_effects(blocks, draws, np.random.default_rng(1))
+    theta = u[:, design.cluster] + w
+    mean = effects @ np.linalg.solve(V + effects, residual)
+    cov = effects - effects @ np.linalg.solve(V + effects, effects)
+    sd = np.sqrt(np.diag(cov))
+    assert np.max(np.abs(theta.mean(axis=0) - mean) / sd) < 5 / np.sqrt(n)
+    assert np.max(np.abs(theta.std(axis=0) / sd - 1)) < 0.05
+
+
+@pytest.mark.nuts
+@pytest.mark.parametrize("levels", [2, 3])
+def test_nuts_agrees_with_the_exact_engine_within_four_mcse(levels: int) -> None:
+    design, spec = konstantopoulos(levels, moderators=("cont",))
+    exact = fit_exact(design, spec)
+    nuts = fit_nuts(design, spec, seed=3)
+    assert nuts.diagnostics is not None
+    assert nuts.diagnostics.passed, nuts.diagnostics.failures
+    shared = agreement(exact, nuts)
+    scales = {"log_tau_ratio", "tau[yes]", "tau[no]", "tau_between"}
+    assert scales | set(design.coefficients) <= set(shared.index)
+    assert shared["agrees"].all(), shared
+
+
+def test_checks_without_a_method_for_it_say_so() -> None:
+    design, spec = konstantopoulos(3)
     with pytest.raises(EngineError, match="only fit_exact takes it"):
         log_evidence(design, spec)
     with pytest.raises(EngineError, match="only fit_reml takes it"):

@@ -164,8 +164,8 @@ def test_a_moderator_that_varies_only_within_samples_has_no_between_part() -> No
 
 def test_a_constant_moderator_is_named_with_its_value() -> None:
     message = refused(TABLE.assign(mode="oral", year=2000), moderators=("mode", "year"))
-    assert "moderator 'mode' is 'oral' in every row; remove it" in message
-    assert "moderator 'year' is 2000 in every row; remove it" in message
+    assert "moderator 'mode' is 'oral' in every row that the model uses; remove it" in message
+    assert "moderator 'year' is 2000 in every row that the model uses; remove it" in message
 
 
 def test_a_level_of_a_single_sample_is_named_and_the_model_still_runs() -> None:
@@ -217,6 +217,21 @@ def test_a_number_with_text_in_a_cell_is_refused_with_the_cell() -> None:
 def test_an_unknown_column_in_a_formula_suggests_the_nearest() -> None:
     message = refused(moderators="mode + yeer")
     assert "no column 'yeer' for a moderator. Did you mean 'year'?" in message
+
+
+def test_a_formula_in_brackets_is_told_how_formulas_are_written() -> None:
+    message = refused(moderators=("mode + year",))
+    assert "no column 'mode + year'" in message
+    assert 'A formula stands without brackets: moderators = "mode + year".' in message
+
+
+def test_an_interaction_without_its_moderators_says_what_that_means() -> None:
+    notes = design(moderators="group + group:mode", frame=crossed()).notes
+    assert any(
+        "without mode alone" in note and "no difference on average" in note for note in notes
+    )
+    whole = design(moderators="group + mode + group:mode", frame=crossed()).notes
+    assert not any("alone" in note for note in whole)
 
 
 def test_every_fault_of_the_moderators_is_reported_at_once() -> None:

@@ -184,6 +184,19 @@ class Design:
         split = {name: found[0] + found[1] for name, found in parts.items() if len(found) == 2}
         return {**self.factors, **{n: both for n, both in split.items() if len(both) < self.p - 1}}
 
+    @property
+    def scale_levels(self) -> list[tuple[str, float]]:
+        """Levels of the scale moderator, or its ends, with their value in comparisons."""
+        variable = self.scale_variable
+        assert variable is not None
+        if variable.levels:
+            rows = variable.coding[:, 0] / variable.unit
+            return list(zip(variable.levels, rows.tolist(), strict=True))
+        return [
+            (f"{variable.name}={value:.4g}", (value - variable.centre) / variable.unit)
+            for value in variable.limits
+        ]
+
     def rescaled(self, log_tau_ratio: float) -> "Design":
         """Return the design in units of each sample's heterogeneity, for a model of it.
 

@@ -51,6 +51,7 @@ PARAMETERS = (
     "pet",
     "peese",
     "beta_scale",
+    "log_tau_ratio",
     "nu",
     "lambda",
 )

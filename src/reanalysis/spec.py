@@ -24,6 +24,7 @@ from reanalysis.spec_values import (
     Priors,
     Published,
     Roles,
+    ScaleModerator,
     Steps,
     Weights,
     suggest,
@@ -173,7 +174,7 @@ class ModelSpec:
         "nuts",
     )
     family: str = ""
-    scale_moderator: str = ""
+    scale_moderator: ScaleModerator = ""
     include: Filter = field(default_factory=dict)
     exclude: Filter = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ __all__ = [
     "Priors",
     "Published",
     "Roles",
+    "ScaleModerator",
     "Steps",
     "Weights",
     "shorten",
@@ -133,6 +134,15 @@ def _moderators(value: object) -> object:
     raise ValueError("must be a list of column names, or a formula in quotes")
 
 
+def _scale_moderator(value: object) -> object:
+    if isinstance(value, list):
+        raise ValueError(
+            "takes one column in quotes: below 40 samples the data cannot tell two causes of "
+            "heterogeneity apart; make a model for each"
+        )
+    return value
+
+
 def _centring(value: object) -> Mapping[str, float | str]:
     if not isinstance(value, Mapping):
         raise ValueError('must be a table such as { year = 2000, age = "mean" }')
@@ -235,6 +245,7 @@ Identifier = Annotated[
 Number = Annotated[float, Field(strict=True)]
 Count = Annotated[int, Field(strict=True)]
 Published = Annotated[Mapping[str, float | str], BeforeValidator(_published)]
+ScaleModerator = Annotated[str, BeforeValidator(_scale_moderator)]
 Moderators = Annotated[tuple[str, ...] | str, BeforeValidator(_moderators)]
 Centring = Annotated[Mapping[str, float | str], BeforeValidator(_centring)]
 Correlation = Annotated[float | Prior, BeforeValidator(_correlation)]

@@ -30,7 +30,7 @@ from reanalysis.builders.selection_conditionals import (
     selection_sample_loglik,
 )
 from reanalysis.builders.selection_rows import make_bias_blocks
-from reanalysis.design import Design
+from reanalysis.design import LOG_TAU_RATIO, Design
 from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
@@ -125,6 +125,8 @@ LIKELIHOODS: Mapping[str, Likelihood] = MappingProxyType(
     }
 )
 
+FURTHER = ("sampling_correlation", COMMON_SCALE, LOG_TAU_RATIO)
+
 SUPPORTS = {  # where a prior must live for the model to be defined
     "tau_between": (0.0, np.inf),
     "tau_within": (0.0, np.inf),
@@ -155,8 +157,9 @@ def build_model(design: Design, spec: ModelSpec, priors: Mapping[str, Prior]) ->
     priors : mapping of str to Prior
         A prior for each coefficient by name; ``tau_between``, and with three levels
         ``tau_within``, or ``tau`` and ``between_share``; ``sampling_correlation`` where it has
-        a prior; ``beta_scale`` where the moderators' coefficients share one; ``omega``, ``pet``
-        or ``peese`` instead of their defaults.
+        a prior; ``beta_scale`` where the moderators' coefficients share one; ``log_tau_ratio``
+        where a moderator changes the heterogeneity; ``omega``, ``pet`` or ``peese`` instead of
+        their defaults.
 
     Returns
     -------
@@ -212,17 +215,7 @@ def find_likelihood(spec: ModelSpec) -> Likelihood:
     -------
     Likelihood
         Its entry in `LIKELIHOODS`.
-
-    Raises
-    ------
-    EngineError
-        If the heterogeneity depends on a moderator.
     """
-    if spec.scale_moderator:
-        raise EngineError(
-            f"NUTS has no model of the heterogeneity for scale_moderator '{spec.scale_moderator}'; "
-            "the exact engine and REML have."
-        )
     return LIKELIHOODS[spec.mechanism]
 
 
@@ -255,7 +248,7 @@ def free_parameters(
     names = ["tau_between"]
     if design.levels == 3:
         names = ["tau", "between_share"] if "between_share" in priors else [*names, "tau_within"]
-    names += [name for name in ("sampling_correlation", COMMON_SCALE, "nu") if name in priors]
+    names += [name for name in (*FURTHER, "nu") if name in priors]
     for name in (*design.coefficients, *names):
         if name not in priors:
             raise EngineError(f"the model has no prior for '{name}'.")

@@ -50,6 +50,8 @@ class Blocks:
     rotations : dict of int to numpy.ndarray of shape (c, c)
         For each rotated sample, the matrix that turns its rotated row deviations back into
         deviations of its effects.
+    scale : numpy.ndarray of shape (m,) or None
+        Moderator of the heterogeneity, in comparisons.
     """
 
     yi: Vector
@@ -61,6 +63,7 @@ class Blocks:
     starts: NDArray[np.intp]
     log_jacobian: Vector
     rotations: dict[int, Vector]
+    scale: Vector | None = None
 
 
 def make_blocks(design: Design, spec: ModelSpec) -> Blocks:
@@ -114,5 +117,14 @@ def make_blocks(design: Design, spec: ModelSpec) -> Blocks:
             log_jacobian[j] = np.log(scale).sum()
             rotations[int(j)] = Q / scale[:, None]
     return Blocks(
-        yi, vi, X, loading, within, design.cluster, design.starts, log_jacobian, rotations
+        yi,
+        vi,
+        X,
+        loading,
+        within,
+        design.cluster,
+        design.starts,
+        log_jacobian,
+        rotations,
+        None if design.scale is None else design.scale[design.starts],
     )

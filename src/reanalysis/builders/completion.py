@@ -11,7 +11,7 @@ from reanalysis.builders.bias_parameters import RATIO, full_weights, weight_draw
 from reanalysis.builders.conditionals import student_mean_r
 from reanalysis.builders.selection_conditionals import check_nodes
 from reanalysis.builders.selection_rows import SelectionRows
-from reanalysis.design import Design
+from reanalysis.design import LOG_TAU_RATIO, Design
 from reanalysis.effect_sizes import mean_r
 from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
@@ -55,8 +55,9 @@ def complete_draws(
     xarray.DataTree
         Groups ``posterior`` (also ``u`` by ``cluster`` and ``theta`` by ``effect``, and without
         moderators the predictions ``new_sample``, ``new_effect`` and, for correlations, ``mean_r``
-        on the r scale), ``sample_stats``, ``log_prior`` and ``log_likelihood`` (``yi`` by
-        ``cluster``: all effects of a sample at once, random effects integrated out).
+        on the r scale; ``tau[LEVEL]`` where a moderator changes the heterogeneity),
+        ``sample_stats``, ``log_prior`` and ``log_likelihood`` (``yi`` by ``cluster``: all effects
+        of a sample at once, random effects integrated out).
     """
     likelihood = find_likelihood(spec)
     rows = likelihood.rows(design, spec)
@@ -71,7 +72,10 @@ def complete_draws(
     posterior = {name: values for name, values in sampled.items() if name not in WEIGHTS}
     between = sampled["tau_between"]
     total = sampled["tau"]
-    if "mu" in sampled:
+    if design.scale is not None:
+        for level, at in design.scale_levels:
+            posterior[f"tau[{level}]"] = total * np.exp(sampled[LOG_TAU_RATIO] * at)
+    elif "mu" in sampled:
         deviation = rng.standard_t(sampled["nu"]) if robust else rng.standard_normal(shape)
         new_sample = sampled["mu"] + between * deviation
         within = np.sqrt(np.maximum(total**2 - between**2, 0.0))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 
 from reanalysis.builders.blocks import Blocks
+from reanalysis.design import LOG_TAU_RATIO
 from reanalysis.effect_sizes import mean_r
 
 __all__ = ["draw_effects", "precision_nodes", "sample_loglik", "student_mean_r"]
@@ -49,7 +50,7 @@ def sample_loglik(blocks: Blocks, parameters: Mapping[str, Vector]) -> Vector:
         sums = _sum(blocks, part)
         by_row = LOG_2PI + np.log(sums.variance) + sums.residual**2 / sums.variance
         alone = blocks.log_jacobian - 0.5 * _by_sample(blocks, by_row)
-        tau2 = part["tau_between"][:, None] ** 2
+        tau2 = part["tau_between"][:, None] ** 2 * _stretch2(blocks, part)
         if "nu" not in part:
             result[chunk] = alone + _log_gain(sums, tau2)
             continue
@@ -156,7 +157,7 @@ def draw_effects(
     u, w = np.empty((n, m)), np.zeros((n, k))
     for chunk, part in _chunks(blocks, parameters):
         sums = _sum(blocks, part)
-        tau2 = part["tau_between"][:, None] ** 2
+        tau2 = part["tau_between"][:, None] ** 2 * _stretch2(blocks, part)
         given = _condition(sums, tau2 / part["lambda"] if "lambda" in part else tau2)
         z = rng.standard_normal((2, *given.mean_u.shape))
         scale_u = np.sqrt(given.var_u)
@@ -222,6 +223,8 @@ def _sum(blocks: Blocks, parameters: Mapping[str, Vector]) -> _Sums:
     rho = column("sampling_correlation")
     noise = (1 - rho) * blocks.vi
     spread = column("tau_within") ** 2 * blocks.within
+    if blocks.scale is not None:
+        spread = spread * _stretch2(blocks, parameters)[:, blocks.cluster]
     variance = noise + spread
     residual = blocks.yi - parameters["beta"] @ blocks.X.T
     weighted = blocks.loading / variance
@@ -252,6 +255,13 @@ def _condition(sums: _Sums, tau2: Vector) -> _Given:
 def _log_gain(sums: _Sums, tau2: Vector) -> Vector:
     given = _condition(sums, tau2)
     return 0.5 * (given.explained - np.log(given.determinant))
+
+
+def _stretch2(blocks: Blocks, parameters: Mapping[str, Vector]) -> Vector:
+    """Return what multiplies each sample's heterogeneity variances, (n, m) or (1, 1)."""
+    if blocks.scale is None:
+        return np.ones((1, 1))
+    return np.exp(2 * parameters[LOG_TAU_RATIO][:, None] * blocks.scale)
 
 
 def _by_sample(blocks: Blocks, rows: Vector) -> Vector:

@@ -11,7 +11,8 @@ determinant lemma and the Woodbury identity a sample's log-likelihood needs only
 
 with ``t = tau_between``. Without rho only A and R remain. Student-t deviations are normal given the
 precision ``lambda`` of their sample, ``lambda ~ Gamma(nu/2, nu/2)``: then ``t² = tau_between² /
-lambda``, and the deviation itself is integrated out as before.
+lambda``, and the deviation itself is integrated out as before. A moderator z of the heterogeneity
+multiplies both standard deviations of its sample by ``exp(log_tau_ratio z)``.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from pytensor.tensor import TensorVariable
 
 from reanalysis.builders.blocks import Blocks
+from reanalysis.design import LOG_TAU_RATIO
 
 __all__ = ["fitted_values", "hierarchical_data", "hierarchical_loglik", "precisions"]
 
@@ -40,8 +42,10 @@ def hierarchical_data(blocks: Blocks) -> dict[str, NDArray[np.generic]]:
     Returns
     -------
     dict of str to numpy.ndarray
-        Arrays of shape (k,), (k, p) for ``X`` and (m,) for ``log_jacobian``.
+        Arrays of shape (k,), (k, p) for ``X`` and (m,) for ``log_jacobian`` and, where a moderator
+        changes the heterogeneity, ``scale``.
     """
+    scale = {} if blocks.scale is None else {"scale": blocks.scale}
     return {
         "yi": blocks.yi,
         "vi": blocks.vi,
@@ -50,6 +54,7 @@ def hierarchical_data(blocks: Blocks) -> dict[str, NDArray[np.generic]]:
         "within": blocks.within,
         "cluster": blocks.cluster.astype(np.int64),
         "log_jacobian": blocks.log_jacobian,
+        **scale,
     }
 
 
@@ -65,7 +70,7 @@ def hierarchical_loglik(
     parameters : mapping of str to TensorVariable
         ``beta`` of shape (p,), ``tau_between``; ``tau_within`` with three levels;
         ``sampling_correlation`` where it has a prior; ``lambda`` of shape (m,) for Student-t
-        deviations.
+        deviations; ``log_tau_ratio`` where a moderator changes the heterogeneity.
 
     Returns
     -------
@@ -77,9 +82,13 @@ def hierarchical_loglik(
     tau2 = parameters["tau_between"] ** 2
     if "lambda" in parameters:
         tau2 = tau2 / parameters["lambda"]
+    within = data["within"]
+    if LOG_TAU_RATIO in parameters:
+        stretch2 = pt.exp(2 * parameters[LOG_TAU_RATIO] * data["scale"])
+        tau2, within = tau2 * stretch2, within * stretch2[cluster]
     variance = vi if rho is None else (1 - rho) * vi
     if "tau_within" in parameters:
-        variance = variance + parameters["tau_within"] ** 2 * data["within"]
+        variance = variance + parameters["tau_within"] ** 2 * within
     precision = 1 / variance
     residual = data["yi"] - fitted_values(data["X"], parameters["beta"])
 

@@ -183,7 +183,7 @@ def _posterior(design: Design, spec: ModelSpec, fine: _Average, coarse: _Average
     for name in names:
         estimates[name] = _tau(name, name, 0.0, fine, coarse)
     total = names[-1]
-    for label, at in _levels(design):
+    for label, at in design.scale_levels:
         parameter = f"tau[{label}]"
         estimates[parameter] = _tau(parameter, total, at, fine, coarse)
     prior = resolve_priors(design, spec)[LOG_TAU_RATIO]
@@ -250,19 +250,6 @@ def _tau(parameter: str, name: str, at: float, fine: _Average, coarse: _Average)
         median=float(ends[1]),
         numerical_error=abs(mean - moments(coarse)[0]),
     )
-
-
-def _levels(design: Design) -> list[tuple[str, float]]:
-    """Return the levels of the scale moderator, or its ends, with their value in comparisons."""
-    variable = design.scale_variable
-    assert variable is not None
-    if variable.levels:
-        rows = variable.coding[:, 0] / variable.unit
-        return list(zip(variable.levels, rows.tolist(), strict=True))
-    return [
-        (f"{variable.name}={value:.4g}", (value - variable.centre) / variable.unit)
-        for value in variable.limits
-    ]
 
 
 def _ratio(prior: Prior, fine: _Average, coarse: _Average) -> Estimate:

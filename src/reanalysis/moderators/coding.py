@@ -23,6 +23,7 @@ SAME = 1e-9  # of a column's range: what counts as no variation
 TINY = 1e-300
 LOADS = 1e-6  # entry of a null vector that is not rounding
 SHOWN = 6  # names in a message
+FORMULA_SIGNS = set("+:~()")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,7 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
             *alike_levels(variables),
             *lone_levels(variables, values, rows),
             *matrix.notes,
+            *_lonely_products(matrix.terms),
         ),
         scale,
         scaling,
@@ -175,7 +177,7 @@ class _Matrix:
         if np.any(np.ptp(between[used], axis=0) > SAME * scale):
             self._append(f"{title}.between", "between", variables, between)
         self._append(f"{title}.within", "within", variables, within)
-        carry = "sample carries" if count == 1 else "samples carry"
+        carry = "samples carries" if count == 1 else "samples carry"
         self.notes.append(
             f"Moderator '{title}' varies within samples and was split into the means of the "
             f"samples ({title}.between) and the deviations from them ({title}.within): only "
@@ -263,6 +265,8 @@ def _check_columns(data: Dataset, columns: Iterable[str], where: str) -> None:
         if name not in known:
             near = nearest(name, known)
             hint = f" Did you mean '{near}'?" if near else ""
+            if set(name) & FORMULA_SIGNS:
+                hint = f' A formula stands without brackets: moderators = "{name}".'
             problems.append(
                 f"{where}: no column '{name}' for a moderator.{hint} Columns: {', '.join(known)}."
             )
@@ -333,6 +337,21 @@ def _check_rank(X: Vector, matrix: _Matrix, where: str) -> None:
             "leave one out."
         ]
     )
+
+
+def _lonely_products(terms: Sequence[ModeratorTerm]) -> list[str]:
+    """Return a sentence for each interaction without its moderators on their own."""
+    names = {term.moderator for term in terms}
+    notes = []
+    for term in terms:
+        absent = [variable.name for variable in term.variables if variable.name not in names]
+        if len(term.variables) > 1 and absent:
+            notes.append(
+                f"The interaction '{term.name}' is in the model without {' and '.join(absent)} "
+                f"alone, so the model holds that {' and '.join(absent)} makes no difference on "
+                "average."
+            )
+    return notes
 
 
 def _listed(names: Sequence[str]) -> str:

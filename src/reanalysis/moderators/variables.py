@@ -100,7 +100,7 @@ def make_variable(
         )
     levels = levels_of(cells[rows.used])
     if len(levels) == 1:
-        raise SpecError([f"{where}: moderator '{name}' is '{levels[0]}' in every row; remove it."])
+        raise _constant(where, name, f"'{levels[0]}'")
     pairs = {(level, j) for level, j in zip(cells[rows.used], rows.code[rows.used], strict=True)}
     if len(levels) == len(rows.samples) == len(pairs):
         raise SpecError(
@@ -135,7 +135,7 @@ def _number(values: Vector, piece: Piece, model: ModelSpec, rows: Rows, where: s
     used = values[rows.used]
     low, high = float(used.min()), float(used.max())
     if low == high:
-        raise SpecError([f"{where}: moderator '{name}' is {low:g} in every row; remove it."])
+        raise _constant(where, name, f"{low:g}")
     first = np.unique(rows.code[rows.used], return_index=True)[1]
     by_sample = rows.means(values[:, None])[rows.used][first, 0]
     stated = "mean" if piece.form else model.centring.get(name, "mean")
@@ -152,6 +152,12 @@ def _number(values: Vector, piece: Piece, model: ModelSpec, rows: Rows, where: s
         sd=sd,
         unit=high - low if two else 2 * sd,
         limits=(low, high),
+    )
+
+
+def _constant(where: str, name: str, value: str) -> SpecError:
+    return SpecError(
+        [f"{where}: moderator '{name}' is {value} in every row that the model uses; remove it."]
     )
 
 
