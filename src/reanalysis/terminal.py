@@ -44,12 +44,15 @@ def say(text: str, *, err: bool = False) -> None:
     err : bool
         Whether to print to standard error.
     """
-    clean = "".join(
-        "?" if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
-    )
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    click.echo(clean.encode(encoding, "replace").decode(encoding), err=err)
+    click.echo(_harmless(text).encode(encoding, "replace").decode(encoding), err=err)
+
+
+def _harmless(text: str) -> str:
+    return "".join(
+        "?" if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
+    )
 
 
 def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
@@ -117,7 +120,7 @@ def _moving() -> Iterator[Progress]:
     """Show the step that is running with its time and draws, and keep a line of each that ended."""
     # Imported here: only a terminal needs it.
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as without_markup
     from rich.progress import (
         BarColumn,
         SpinnerColumn,
@@ -126,6 +129,9 @@ def _moving() -> Iterator[Progress]:
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Display
+
+    def escape(text: str) -> str:
+        return without_markup(_harmless(text))
 
     console = Console(stderr=True, highlight=False)
     display = Display(
