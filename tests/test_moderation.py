@@ -483,6 +483,7 @@ def test_the_first_case_asks_seven_moderators_one_by_one_and_six_together() -> N
     assert all(m.spec.engines == ("reml", "exact") for m in single.values())
     assert joint.spec.engines == ("reml", "exact", "nuts")
     assert (joint.design.p, joint.design.m) == (10, 25)
+    assert all(m.spec.note for m in single.values())  # what the printed data cannot determine
     help_notes = " ".join(single["moderator_self_help"].design.notes)
     assert "5 of 25 samples remain" in help_notes
     assert "Only one sample has 'self_help' = no" in help_notes
@@ -511,6 +512,7 @@ path = "table.csv"
 name = "time"
 moderators = "time"
 family = "two"
+note = "Nobody printed when."
 engines = ["reml", "exact"]
 
 [[model]]
@@ -589,6 +591,7 @@ def test_the_report_sets_the_two_verdicts_side_by_side_and_states_their_rules(tw
     assert [len(models[name]["images"]) for name in ("time", "mode", "both")] == [1, 1, 0]
     assert models["mode"]["tests"] is None  # its only test is in the family's table
     assert len(models["time"]["tests"].rows) == 3
+    assert models["time"]["notes"][0] == "Nobody printed when."
     note = next(n for n in models["time"]["notes"] if "varies within samples" in n)
     assert "only 6 of 12 samples carry the within part" in note
 

@@ -179,7 +179,12 @@ def _model(result: ModelResult, moderation: Moderation | None) -> Json:
         "coefficients": list(design.coefficients),
         "factors": {name: list(columns) for name, columns in design.factors.items()},
         "dropped": list(design.dropped),
-        "notes": list(result.data.notes),
+        # With moderators, how they enter is told with them.
+        "notes": [
+            *filter(None, [spec.note]),
+            *result.data.notes,
+            *(() if design.terms else design.notes),
+        ],
         "spec": {
             "table": result.data.resource,
             "columns": dict(spec.columns),

@@ -143,6 +143,8 @@ class ModelSpec:
     family : str
         Word shared by the models of single moderators whose tests are adjusted for each other,
         and by the joint model of these moderators.
+    note : str
+        What the data cannot determine about this model, in words for the report.
     scale_moderator : str
         Column, constant in each sample, that changes the heterogeneity.
     include, exclude : mapping
@@ -174,6 +176,7 @@ class ModelSpec:
         "nuts",
     )
     family: str = ""
+    note: str = ""
     scale_moderator: ScaleModerator = ""
     include: Filter = field(default_factory=dict)
     exclude: Filter = field(default_factory=dict)

@@ -121,7 +121,7 @@ def make_moderation(
     """
     if not design.terms:
         raise ValueError(f"model '{spec.name}' has no moderators.")
-    notes = [*design.notes, *_prior_note(design, spec)]
+    notes = [*filter(None, [spec.note]), *design.notes, *_prior_note(design, spec)]
     sources: dict[str, Source] = {}
     if reml is not None:
         normal = CoefficientPosterior(np.ones(1), reml.coef[None], reml.vcov[None], reml.coef)

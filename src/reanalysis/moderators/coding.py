@@ -130,6 +130,7 @@ def moderator_columns(data: Dataset, model: ModelSpec, keep: Mask) -> ModeratorC
         dropped,
         (
             *(f"Moderator {variable.describe()}." for variable in variables.values()),
+            *([] if scaling is None else [f"The heterogeneity may change with '{scaling.name}'."]),
             *missing,
             *alike_levels(variables),
             *lone_levels(variables, values, rows),
