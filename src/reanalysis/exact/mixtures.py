@@ -83,10 +83,19 @@ class NormalMixtures:
 
     def cdf_pdf(self, x: Vector) -> tuple[Vector, Vector]:
         """Return distribution functions and densities at points of shape ``(r, q)``."""
-        z = (x[:, :, None] - self.mean[:, None, :]) / self.sd[:, None, :]
-        density = np.exp(-0.5 * z * z) / (self.sd[:, None, :] * np.sqrt(2 * np.pi))
-        weight = self.weight[:, :, None]
-        return (ndtr(z) @ weight)[:, :, 0], (density @ weight)[:, :, 0]
+        z = self._standardised(x)
+        return (ndtr(z) @ self.weight[:, :, None])[:, :, 0], self._density(z)
+
+    def pdf(self, x: Vector) -> Vector:
+        """Return densities at points of shape ``(r, q)``."""
+        return self._density(self._standardised(x))
+
+    def _standardised(self, x: Vector) -> Vector:
+        return (x[:, :, None] - self.mean[:, None, :]) / self.sd[:, None, :]
+
+    def _density(self, z: Vector) -> Vector:
+        height = self.weight / (self.sd * np.sqrt(2 * np.pi))
+        return np.asarray((np.exp(-0.5 * z * z) @ height[:, :, None])[:, :, 0])
 
     def quantiles(self, probabilities: Vector) -> Vector:
         """Return quantiles, of shape ``(r, q)``."""

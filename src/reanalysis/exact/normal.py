@@ -347,13 +347,12 @@ def _densities(
     design: Design, grid: Grid, estimates: Mapping[str, Estimate]
 ) -> dict[str, tuple[Vector, Vector]]:
     """Return density curves of the coefficients and standard deviations."""
-    bins = CURVE_BINS if grid.scale_nodes > 1 else None  # else the nodes are few enough
     mixtures = NormalMixtures.of(
-        grid.weight, grid.mean.T, np.diagonal(grid.cov, axis1=1, axis2=2).T, bins=bins
+        grid.weight, grid.mean.T, np.diagonal(grid.cov, axis1=1, axis2=2).T, bins=CURVE_BINS
     )
     mean, sd = mixtures.moments()
     x = mean[:, None] + sd[:, None] * np.linspace(-4, 4, CURVE_POINTS)
-    density = mixtures.cdf_pdf(x)[1]
+    density = mixtures.pdf(x)
     curves = {name: (x[i], density[i]) for i, name in enumerate(design.coefficients)}
     taus = _taus(design)
     tops = [estimates[name].value + 5 * (estimates[name].sd or 0.0) for name in taus]

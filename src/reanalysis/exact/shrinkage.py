@@ -1,7 +1,6 @@
 """The true effect behind every row, given the data: shrinkage estimates."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -45,22 +44,24 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
     """
     keep = grid.weight > NEGLIGIBLE * grid.weight.max()
     weight = grid.weight[keep] / grid.weight[keep].sum()
-    between, within = grid.tau_between[keep] ** 2, grid.tau_within[keep] ** 2
-    rho, b, cov = grid.rho[keep], grid.mean[keep], grid.cov[keep]
-    means, variances = np.empty((design.k, len(weight))), np.empty((design.k, len(weight)))
-    for j in range(design.m):
-        at = np.flatnonzero(design.cluster == j)
-        sample = _Sample.of(design, at, between, within, rho)
-        X = np.broadcast_to(design.X[at], (len(weight), len(at), design.p))
-        fitted = b @ design.X[at].T
-        residual = design.yi[at] - fitted
-        pulled = sample.pulled(np.concatenate([X, residual[:, :, None]], axis=2))
-        carried = pulled[:, :, :-1]
-        means[at] = (design.yi[at] - pulled[:, :, -1]).T
-        variances[at] = sample.variance().T
-        variances[at] += np.einsum("gap,gpq,gaq->ga", carried, cov, carried).T
-    mixtures = NormalMixtures.of(weight, means, variances, bins=BINS)
-    centre, spread = mixtures.moments()
+    variances = grid.tau_between[keep] ** 2, grid.tau_within[keep] ** 2, grid.rho[keep]
+    b, cov = grid.mean[keep], grid.cov[keep]
+    residual = design.yi[:, None] - design.X @ b.T
+    centre, spread = np.empty((2, design.k, len(weight)))
+    starts = design.starts
+    sizes = np.diff(np.append(starts, design.k))
+    for size in np.unique(sizes):
+        rows = starts[sizes == size, None] + np.arange(size)  # (n, a)
+        samples = _Samples.of(design, rows, *variances)
+        flat = rows.ravel()
+        pulled = samples.pulled(residual[rows]).reshape(len(flat), -1)
+        carried = np.stack([samples.pulled(x[rows][..., None]) for x in design.X.T])
+        carried = carried.reshape(design.p, *pulled.shape).transpose(2, 0, 1)  # (g, p, rows)
+        centre[flat] = design.yi[flat, None] - pulled
+        spread[flat] = samples.variance().reshape(pulled.shape)
+        spread[flat] += ((cov @ carried) * carried).sum(axis=1).T
+    mixtures = NormalMixtures.of(weight, centre, spread, bins=BINS)
+    mean, sd = mixtures.moments()
     quantiles = mixtures.quantiles(PROBABILITIES)
     return pd.DataFrame(
         {
@@ -69,8 +70,8 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
             "sample": [design.cluster_names[j] for j in design.cluster],
             "yi": design.yi,
             "vi": design.vi,
-            "mean": centre,
-            "sd": spread,
+            "mean": mean,
+            "sd": sd,
             "lower": quantiles[:, 0],
             "upper": quantiles[:, 1],
         }
@@ -78,73 +79,78 @@ def shrink(design: Design, grid: Grid) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sample:
-    """One sample at every node: ``Sigma = diag(d) + U U'``, or a dense matrix for a given V."""
+class _Samples:
+    """Samples of one size at every node: ``Sigma = diag(d) + r r' + t t'``, or dense for a given V.
 
-    between: Vector  # (g,)
-    own: Vector  # (g, a): tau_within**2 / n_averaged
-    diagonal: Vector  # (g, a)
-    U: Vector  # (g, a, 2)
-    V: Vector | None  # (a, a)
-    root: Vector  # (a,): sqrt(v)
+    Arrays are (n, a, g): samples, rows of a sample, nodes.
+    """
+
+    dense: tuple[Vector, Vector] | None  # a given V (n, 1, a, a), and Sigma (n, g, a, a)
     rho: Vector  # (g,)
+    root: Vector  # (n, a, 1): sqrt(v)
+    diagonal: Vector
+    r: Vector  # sqrt(rho v) / d
+    t: Vector  # tau_between / d
+    inner: tuple[Vector, Vector, Vector]  # of (I + [r t]' diag(d) [r t])^-1, each (n, 1, g)
 
     @classmethod
     def of(
-        cls, design: Design, at: NDArray[np.intp], between: Vector, within: Vector, rho: Vector
-    ) -> "_Sample":
-        own = within[:, None] / design.n_averaged[at]
-        root = np.sqrt(design.vi[at])
-        shared = np.broadcast_to(np.sqrt(between)[:, None], own.shape)
-        U = np.stack([np.sqrt(rho)[:, None] * root, shared], axis=2)
-        V = None if design.V is None else design.V[np.ix_(at, at)]
-        return cls(between, own, (1 - rho)[:, None] * root**2 + own, U, V, root, rho)
+        cls, design: Design, rows: NDArray[np.intp], between: Vector, within: Vector, rho: Vector
+    ) -> "_Samples":
+        own = within / design.n_averaged[rows][..., None]
+        root = np.sqrt(design.vi[rows])[..., None]
+        dense = None
+        if design.V is not None:
+            V = design.V[rows[:, :, None], rows[:, None, :]][:, None]
+            own_blocks = own.transpose(0, 2, 1)[..., None] * np.eye(rows.shape[1])
+            dense = V, V + between[:, None, None] + own_blocks
+        diagonal = (1 - rho) * root**2 + own
+        u, q = np.sqrt(rho) * root, np.sqrt(between)
+        r, t = u / diagonal, q / diagonal
+        a, b, c = 1 + _sum(u * r), _sum(u * t), 1 + _sum(q * t)
+        determinant = a * c - b * b
+        inner = c / determinant, -b / determinant, a / determinant
+        return cls(dense, rho, root, diagonal, r, t, inner)
 
-    def solve(self, A: Vector) -> Vector:
-        """Return ``Sigma^-1 A`` for ``A`` of shape (g, a, c)."""
-        if self.V is not None:
-            total = self.V + self.between[:, None, None] + _diagonal(self.own)
-            return np.linalg.solve(total, A)
-        scaled = A / self.diagonal[:, :, None]
-        crossed = np.einsum("gau,gac->guc", self.U, scaled)
-        return scaled - np.einsum("gau,guw,gwc->gac", *self._correction, crossed)
+    def solve(self, x: Vector) -> Vector:
+        """Return ``Sigma^-1 x`` for a vector per sample, at every node or the same at all."""
+        a, b, c = self.inner
+        first, second = _sum(self.r * x), _sum(self.t * x)
+        return (
+            x / self.diagonal
+            - self.r * (a * first + b * second)
+            - self.t * (b * first + c * second)
+        )
 
-    @cached_property
-    def _correction(self) -> tuple[Vector, Vector]:
-        """Return ``D^-1 U`` and ``(I + U' D^-1 U)^-1``, a 2 x 2 matrix per node."""
-        weighted = self.U / self.diagonal[:, :, None]
-        inner = np.einsum("gau,gaw->guw", self.U, weighted)
-        a, b, c = 1 + inner[:, 0, 0], inner[:, 0, 1], 1 + inner[:, 1, 1]
-        inverse = np.stack([np.stack([c, -b], axis=1), np.stack([-b, a], axis=1)], axis=1)
-        return weighted, inverse / (a * c - b * b)[:, None, None]
-
-    def pulled(self, A: Vector) -> Vector:
-        """Return ``V Sigma^-1 A``: how far the estimates are pulled from what was observed."""
-        solved = self.solve(A)
-        if self.V is not None:
-            return self.V @ solved
-        rho, root = self.rho[:, None, None], self.root[:, None]
-        shared = (root * solved).sum(axis=1, keepdims=True)
-        return (1 - rho) * root**2 * solved + rho * root * shared
+    def pulled(self, x: Vector) -> Vector:
+        """Return ``V Sigma^-1 x``: how far the estimates are pulled from what was observed."""
+        if self.dense is not None:
+            V, sigma = self.dense
+            at = np.broadcast_to(x, self.diagonal.shape).transpose(0, 2, 1)[..., None]
+            return (V @ np.linalg.solve(sigma, at))[..., 0].transpose(0, 2, 1)
+        solved = self.solve(x)
+        shared = self.rho * self.root * _sum(self.root * solved)
+        return (1 - self.rho) * self.root**2 * solved + shared
 
     def variance(self) -> Vector:
         """Return the diagonal of ``Cov(theta | y, variances) = V - V Sigma^-1 V``."""
-        if self.V is not None:
-            V = np.broadcast_to(self.V, (len(self.between), *self.V.shape))
-            return np.diagonal(self.V) - np.einsum("gab,gba->ga", V, self.solve(V))
+        if self.dense is not None:
+            V, sigma = self.dense
+            left = V - V @ np.linalg.solve(sigma, np.broadcast_to(V, sigma.shape))
+            return np.diagonal(left, axis1=2, axis2=3).transpose(0, 2, 1)
         # V = (1 - rho) diag(v) + rho s s': its columns are a multiple of e_a plus one of s.
-        weighted, inner = self._correction
-        inverse = 1 / self.diagonal - np.einsum("gau,guw,gaw->ga", weighted, inner, weighted)
-        root = np.broadcast_to(self.root, self.own.shape)
-        rooted = self.solve(root[:, :, None])[:, :, 0]
-        rho, v = self.rho[:, None], self.root**2
+        a, b, c = self.inner
+        inverse = 1 / self.diagonal - (a * self.r**2 + 2 * b * self.r * self.t + c * self.t**2)
+        rooted = self.solve(self.root)
+        rho, root, v = self.rho, self.root, self.root**2
         removed = (
             (1 - rho) ** 2 * v**2 * inverse
             + 2 * (1 - rho) * v * rho * root * rooted
-            + rho**2 * v * (root * rooted).sum(axis=1, keepdims=True)
+            + rho**2 * v * _sum(root * rooted)
         )
         return v - removed
 
 
-def _diagonal(values: Vector) -> Vector:
-    return values[:, :, None] * np.eye(values.shape[1])
+def _sum(x: Vector) -> Vector:
+    """Sum over the rows of a sample."""
+    return np.asarray(x.sum(axis=1, keepdims=True))
