@@ -284,6 +284,19 @@ def test_effects_against_the_expected_direction_are_warned_about():
     assert not any("expected direction" in note for note in right.notes)
 
 
+def test_weights_held_by_the_spec_are_said_to_be_held_and_not_estimated():
+    design = ten_effects(np.linspace(0.1, 0.4, 10))
+    spec = replace(spec_of("joint", (0.025, 0.5)), omega=(1.0, 0.5, 0.2))
+    fit = fit_exact_selection(design, spec)
+    assert any("The weights are held at 1, 0.5, 0.2" in note for note in fit.notes)
+    assert fit.bins["weight"].tolist() == [1.0, 0.5, 0.2]
+    assert not [name for name in fit.estimates if name.startswith("omega")]
+    given = fit_exact_selection(
+        design, spec_of("joint", (0.025, 0.5)), weights=WeightPrior.fixed([1.0, 0.5, 0.2])
+    )
+    assert fit.estimates["mu"] == given.estimates["mu"]
+
+
 def test_steps_out_of_order_are_refused():
     # A spec is refused earlier, as it is read.
     spec = spec_of()

@@ -22,7 +22,12 @@ from reanalysis.moderators import (
     prior_names,
 )
 from reanalysis.priors import Prior
-from reanalysis.selection_columns import effects_measured, primary_effects, selection_problems
+from reanalysis.selection_columns import (
+    direction_notes,
+    effects_measured,
+    primary_effects,
+    selection_problems,
+)
 from reanalysis.spec import ModelSpec, SpecError
 
 __all__ = ["LOG_TAU_RATIO", "Design", "make_design", "resolve_priors"]
@@ -270,6 +275,7 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
     averaged = effects["n_averaged"].to_numpy(float)
     several = len(samples) < len(effects) or bool(np.any(averaged > 1))
     measured = effects_measured(effects, samples) if model.mechanism == "thin" else None
+    sign = -1 if data.direction == "negative" else 1
     design = Design(
         yi=effects["yi"].to_numpy(float).copy(),
         vi=effects["vi"].to_numpy(float).copy(),
@@ -287,10 +293,10 @@ def make_design(data: Dataset, model: ModelSpec) -> Design:
         factors={term.name: term.columns for term in moderators.terms},
         rows=np.flatnonzero(keep)[order],
         dropped=moderators.dropped,
-        direction=-1 if data.direction == "negative" else 1,
+        direction=sign,
         terms=moderators.terms,
         moderators={name: v[keep][order] for name, v in moderators.values.items()},
-        notes=moderators.notes,
+        notes=(*moderators.notes, *direction_notes(model, effects["yi"].to_numpy(float), sign)),
         scale=None if moderators.scale is None else moderators.scale[keep][order],
         scale_variable=moderators.scale_variable,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from reanalysis.analysis import Analysis, Options, fit_all
 from reanalysis.plan import ENGINES, plan
 from reanalysis.progress import Progress, Steps
+from reanalysis.selection_columns import direction_notes
 from reanalysis.spec import Reanalysis, SpecError
 
 __all__ = ["run"]
@@ -79,6 +80,9 @@ def run(
     )
     fits = sum(len(model.engines(options.engines)) for model in planned.models.values())
     steps.expect(fits + (out is not None))
+    for name, model in planned.models.items():
+        for note in direction_notes(model.spec, model.design.yi, model.design.direction):
+            steps.note(f"warning: model '{name}': {note}")
     if out is None:
         return fit_all(planned, options)
     # Imported here: the report brings the figures, and without a folder there is none.

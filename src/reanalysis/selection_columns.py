@@ -11,10 +11,11 @@ from reanalysis.dataset import Dataset
 from reanalysis.nearest import nearest
 from reanalysis.spec import ModelSpec, SpecError
 
-__all__ = ["effects_measured", "primary_effects", "selection_problems"]
+__all__ = ["direction_notes", "effects_measured", "primary_effects", "selection_problems"]
 
 Vector = NDArray[np.float64]
 
+MOSTLY = 0.5  # share of effects against the expected direction that deserves a warning
 WEIGHTED = ("joint", "replace", "study", "thin")
 MARKS = {"1": True, "1.0": True, "true": True, "yes": True}
 MARKS |= {"0": False, "0.0": False, "false": False, "no": False, "": False, "none": False}
@@ -55,6 +56,34 @@ def selection_problems(model: ModelSpec) -> list[str]:
             f"{where}: 'omega' is held fixed and has a prior as well; remove one of the two."
         )
     return problems
+
+
+def direction_notes(model: ModelSpec, yi: Vector, direction: int) -> tuple[str, ...]:
+    """Say if most effects point against the direction that a mechanism expects.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        The model.
+    yi : numpy.ndarray of shape (k,)
+        Effects as they are in the data.
+    direction : int
+        Expected direction, 1 or -1.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or none.
+    """
+    against = int(np.sum(direction * yi < 0))
+    if model.mechanism == "none" or model.two_sided or against <= MOSTLY * len(yi):
+        return ()
+    words = ("positive", "negative")[:: 1 if direction == 1 else -1]
+    return (
+        f"{against} of {len(yi)} effects point against the expected direction, {words[0]}, in "
+        f'which mechanism = "{model.mechanism}" looks for selection; if it is the other one, set '
+        f'direction = "{words[1]}" under [data].',
+    )
 
 
 def effects_measured(effects: pd.DataFrame, samples: list[str]) -> Vector:

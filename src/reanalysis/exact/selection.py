@@ -5,7 +5,7 @@ A posterior is integrated by quadrature and, independently, by importance sampli
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,13 +28,12 @@ from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.selection import Bins, Mechanism, SelectionData, WeightPrior
 from reanalysis.selection.bias_priors import BIAS_PRIORS
+from reanalysis.selection_columns import direction_notes
 from reanalysis.spec import ModelSpec
 
 __all__ = ["SelectionPosterior", "fit_exact_selection", "make_target"]
 
 Vector = NDArray[np.float64]
-
-MOSTLY = 0.5  # share of effects against the expected direction that deserves a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,8 @@ class SelectionPosterior(Posterior):
     bins : pandas.DataFrame
         One row per bin of p-values: ``bin``, ``effects`` (number of effects), ``decisions``
         (number of selection decisions observed there: one per effect, or per sample for
-        ``study``), and the mean and central 95 % interval of its weight before and after the data.
+        ``study``), and the mean and central 95 % interval of its weight before and after the data,
+        or the ``weight`` that was held fixed.
     weight_prior : WeightPrior or None
         Prior of the weights.
     notes : tuple of str
@@ -126,9 +126,6 @@ def fit_exact_selection(
     coarse = parameter_margins(integral.coarse, design.coefficients, bias_name)
     estimates = summarise_margins(margins, coarse)
     curves = density_curves(margins, estimates)
-    if target.weights.values and target.predictor is None:
-        for b, value in enumerate(target.weights.values[1:], start=2):
-            estimates[f"omega[{b}]"] = Estimate(f"omega[{b}]", value, interval="fixed")
     if design.coefficients == ("mu",):
         estimates |= summarise_predictions(
             integral.fine, integral.coarse, correlations=design.measure == "ZCOR"
@@ -144,7 +141,7 @@ def fit_exact_selection(
         check=check,
         bins=_bin_table(target, estimates),
         weight_prior=target.weights if target.predictor is None else None,
-        notes=_notes(design, target, spec),
+        notes=_notes(design, target, spec, direction),
     )
 
 
@@ -271,6 +268,9 @@ def _bin_table(target: Target, estimates: Mapping[str, Estimate]) -> pd.DataFram
     )
     if target.predictor is not None:
         return table
+    if prior.values:
+        table["weight"] = prior.values
+        return table
     before = prior.quantiles([0.025, 0.5, 0.975])
     table["prior_lower"], table["prior_median"], table["prior_upper"] = before
     after = [estimates.get(f"omega[{b + 1}]") for b in range(data.bins.count)]
@@ -288,15 +288,11 @@ def _bin_table(target: Target, estimates: Mapping[str, Estimate]) -> pd.DataFram
     return table
 
 
-def _notes(design: Design, target: Target, spec: ModelSpec) -> tuple[str, ...]:
+def _notes(design: Design, target: Target, spec: ModelSpec, direction: int) -> tuple[str, ...]:
     data = target.data
-    notes = []
+    oriented = replace(spec, two_sided=data.bins.two_sided)
+    notes = [*direction_notes(oriented, direction * data.yi, direction)]
     counts = np.bincount(data.bin, minlength=data.bins.count)
-    against = int(np.sum(data.yi < 0))
-    if against > MOSTLY * data.k and not data.bins.two_sided:
-        notes.append(
-            f"{against} of {data.k} effects point against the expected direction; check it."
-        )
     if target.predictor is not None:
         if design.measure == "ZCOR":
             notes.append(
@@ -306,6 +302,9 @@ def _notes(design: Design, target: Target, spec: ModelSpec) -> tuple[str, ...]:
         return tuple(notes)
     listed = ", ".join(f"{label}: {n}" for label, n in zip(data.bins.labels, counts, strict=True))
     notes.append(f"Effects per bin of p-values: {listed}.")
+    if target.weights.values:
+        held = ", ".join(f"{value:g}" for value in target.weights.values)
+        return (*notes, f"The weights are held at {held}; nothing was estimated about them.")
     for label, n in zip(data.bins.labels, counts, strict=True):
         if n == 0:
             notes.append(

@@ -80,7 +80,8 @@ def identify_weights(posterior: SelectionPosterior) -> Identification:
         rows.append((name, label, effects, overlap, overlap < SILENT_OVERLAP))
     table = pd.DataFrame(rows, columns=["parameter", "bin", "effects", "overlap", "informed"])
     listed = ", ".join(
-        f"{row.bin}: {row.effects} effects, overlap {row.overlap:.2f}" for row in table.itertuples()
+        f"{row.bin}: {row.effects} effect{'s' * (row.effects != 1)}, overlap {row.overlap:.2f}"
+        for row in table.itertuples()
     )
     if not table["informed"].any():
         sentence = (

@@ -21,6 +21,9 @@ MECHANISMS = {
 }
 
 
+PRIMARY = "One decision for each sample, on its primary effect."
+
+
 def mechanisms_table(models: Sequence[Selected]) -> Table | None:
     """Return the average under each idea of how results were selected.
 
@@ -39,12 +42,13 @@ def mechanisms_table(models: Sequence[Selected]) -> Table | None:
         return None
     rows = []
     for chosen in (models[0], *[m for m in correcting if m is not models[0]]):
-        mechanism = chosen.model["spec"]["mechanism"]
+        mechanism, primary = (chosen.model["spec"].get(key) for key in ("mechanism", "primary"))
+        said = PRIMARY if primary else MECHANISMS.get(mechanism, mechanism)
         found = chosen.posterior[1]["estimates"] if chosen.posterior and usable(chosen) else {}
         mean, new = found.get(chosen.focus), found.get("new_sample")
         rows.append(
             (
-                text(MECHANISMS.get(mechanism, mechanism), chosen.model.get("title", chosen.name)),
+                text(said, chosen.model.get("title", chosen.name)),
                 missing() if mean is None else estimate(chosen, chosen.focus, mean),
                 interval(chosen, new),
                 _strength(chosen, found),
@@ -132,6 +136,8 @@ def identification(models: Sequence[Selected]) -> list[str]:
 
 def _strength(chosen: Selected, found: Mapping[str, Any]) -> Cell:
     """Return the weights, or the slope, of a model in one cell."""
+    if held := chosen.model["spec"].get("omega"):
+        return text("weights held at " + ", ".join(f"{weight:g}" for weight in held))
     parts = [
         f"{parameter_name(name)}: {number(e['mean'], 2)} "
         f"({number(e['lower'], 2)} to {number(e['upper'], 2)})"
