@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -467,6 +468,18 @@ def test_17_the_audit_quotes_an_interval_that_cannot_be(project: Path, options: 
     result = invoke("audit", write(project, NOTED["17_lower_above_upper"][0]), *options)
     assert result.exit_code == 0
     assert "lower = .52 and upper = -.17" in result.stdout
+
+
+def test_30_the_only_sample_is_not_left_out() -> None:
+    from reanalysis.dataset import Dataset
+    from reanalysis.results import EngineError
+    from reanalysis.sensitivity import leave_samples_out
+    from reanalysis.spec import ModelSpec
+
+    frame = pd.DataFrame({"sample": ["A", "A", "A"], "r": [0.2, 0.3, 0.1], "n": [30, 30, 30]})
+    data = Dataset.from_frame(frame, ri="r", ni="n", sample="sample")
+    with pytest.raises(EngineError, match="nothing is left"):
+        leave_samples_out(data, ModelSpec(name="m"))
 
 
 def test_31_a_large_table_is_checked_in_seconds_with_a_word_on_time(project: Path) -> None:

@@ -32,6 +32,7 @@ SHIFTS = (0.1, 10.0, 0.01, 100.0)
 # A number so coarse that it would agree with anything explains nothing.
 WIDEST = MappingProxyType({"effect": 0.15, "precision": 0.3})
 WIDEST_SEARCH = 200  # sample sizes tried on each side of the one that the other columns imply
+TINY = 1e-30  # no variance is that small
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,7 @@ def _swapped_with_effect(table: TableColumns, statement: Statement) -> Iterator[
     """Yield the slip that the effect and its variance stand in each other's place."""
     if "yi" not in table.raw:
         return
-    positive = np.where(table.raw["yi"] > 0, table.raw["yi"], np.nan)
+    positive = np.where(table.raw["yi"] > TINY, table.raw["yi"], np.nan)
     power = 0.5 if statement.role == "vi" else 1.0
     value, slack = power * np.log(positive), power * table.unit["yi"] / 2 / positive
     columns = (table.column["yi"], *statement.columns)
