@@ -40,10 +40,10 @@ Box = tuple[Interval, Interval | None]
 
 # Nodes along t, phi, nu, mu and lambda.
 ORDERS = (
-    (16, 10, 12, 20, 20),
-    (30, 18, 16, 28, 28),
-    (40, 24, 24, 40, 40),
-    (52, 40, 32, 56, 56),
+    (16, 10, 16, 20, 20),
+    (30, 18, 24, 28, 28),
+    (40, 24, 32, 40, 40),
+    (52, 40, 40, 56, 56),
 )
 SLACK = 10  # times the tolerance of the normal engine: there are two more dimensions
 NU_TAIL = 1e-6  # prior probability left out at each end
