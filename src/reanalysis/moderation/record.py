@@ -168,9 +168,10 @@ def _prior_note(design: Design, spec: ModelSpec) -> list[str]:
     if share is None:
         return []
     low, middle, high = (f"{100 * value:.0f}" for value in share)
+    what = "moderator explains" if len(design.terms) == 1 else "moderators explain"
     return [
-        f"Before the data, the priors have the moderators explain {middle} % of the variance of "
-        f"true effects (median; 90 % between {low} and {high} %)."
+        f"Before the data, the priors hold that the {what} {middle} % of the variance of true "
+        f"effects (median; 90 % between {low} and {high} %)."
     ]
 
 

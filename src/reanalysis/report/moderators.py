@@ -87,6 +87,7 @@ def _family(name: str, rows: Sequence[Json], chosen: Mapping[str, Selected]) -> 
         Column("Verdict by Bonferroni", numeric=False),
         Column("Verdict of the joint model", numeric=False),
     )
+    shrunk = any(one.model.get("moderation", {}).get("shrunk") for one in chosen.values())
     body = []
     for row in rows:
         model = chosen[row["model"]]
@@ -104,11 +105,15 @@ def _family(name: str, rows: Sequence[Json], chosen: Mapping[str, Selected]) -> 
             )
         )
     return Table(
-        f"Family “{plain(name)}”", columns, tuple(body), sortable=True, note=_small_print(rows)
+        f"Family “{plain(name)}”",
+        columns,
+        tuple(body),
+        sortable=True,
+        note=_small_print(rows, shrunk),
     )
 
 
-def _small_print(rows: Sequence[Json]) -> str:
+def _small_print(rows: Sequence[Json], shrunk: bool) -> str:
     """Return the rules of the verdicts, which were stated before any number."""
     note = (
         "QM and F are REML's tests of one moderator at a time, F with containment degrees of "
@@ -117,10 +122,11 @@ def _small_print(rows: Sequence[Json]) -> str:
         "moderator against the one without it."
     )
     if any("joint_bayes_factor" in row for row in rows):
+        scale = ", with a scale that they share, so that small differences are drawn to zero"
         note += (
-            " The joint model holds all moderators at once, with a scale that they share, so that "
-            "small differences are drawn to zero: it sees a difference from odds of 3 to 1 for it, "
-            "none from 3 to 1 against it, and between these the data do not say."
+            f" The joint model holds all moderators at once{scale if shrunk else ''}: it sees a "
+            "difference from odds of 3 to 1 for it, none from 3 to 1 against it, and between "
+            "these the data do not say."
         )
     return note
 
