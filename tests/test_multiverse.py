@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dask
-import distributed  # noqa: F401  (its settings must be there before one is changed)
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,6 +32,7 @@ from reanalysis.priors import Prior
 from reanalysis.spec import Axis, ModelSpec, Rope, SpecError
 from reanalysis.spec_file import parse_reanalysis
 from reanalysis.spread import Tally, read_lines, spread
+from reanalysis.terminal import watch_fits
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +338,11 @@ def double(job: int) -> Mapping[str, Any]:
     return {"value": 2 * job, "process": os.getpid()}
 
 
+def slow(job: int) -> Mapping[str, Any]:
+    time.sleep(0.1)
+    return double(job)
+
+
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     store = tmp_path / "results.jsonl"
     jobs = {str(i): i for i in range(250)}
@@ -356,6 +364,29 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert read_lines(store).keys() == jobs.keys()
     assert (tallies[0].done, tallies[-1].done, tallies[-1].total) == (100, 250, 250)
     assert tallies[-1].seconds_left == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_many_fits_have_a_bar_on_a_terminal_and_lines_elsewhere_with_the_time_left(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.openpty() if terminal else os.pipe()
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr("reanalysis.terminal.TOLD_EVERY", 0.0)
+        with watch_fits("universes") as watcher:
+            for done in (0, 30, 60):
+                watcher(Tally(done, 120, 1, done / 10, 9.0 if done else 0.0))
+                time.sleep(0.06)
+    shown = os.read(read, 65536).decode()
+    if terminal:
+        assert "universes" in shown
+        assert "60 of 120" in shown
+        assert re.search(r"0:00:0\d", shown)
+        assert "\x1b[" in shown
+    else:
+        assert shown.splitlines()[-1] == "60 of 120, 1 failed, about 9 s left"
 
 
 def test_a_failed_job_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
@@ -387,6 +418,37 @@ def test_a_worker_that_is_killed_loses_nothing_and_one_that_always_dies_only_its
     assert "worker" in results["399"]["error"]
     assert [results[str(i)]["value"] for i in range(399)] == [2 * i for i in range(399)]
     assert os.getpid() not in {results[str(i)]["process"] for i in range(399)}
+
+
+def test_a_scheduler_that_goes_away_is_told_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    store, jobs = tmp_path / "results.jsonl", {str(i): i for i in range(40)}
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=":0", protocol="tcp://"
+    ) as cluster:
+
+        def close(tally: Tally) -> None:
+            if tally.done == 3:
+                cluster.close()
+
+        with pytest.raises(OSError, match="the Dask scheduler went away"):
+            spread(
+                slow,
+                jobs,
+                store=store,
+                scheduler=cluster.scheduler_address,
+                seconds=1.0,
+                watcher=close,
+            )
+    kept = read_lines(store)
+    assert 3 <= len(kept) < len(jobs)
+    done: list[int] = []
+
+    def record(job: int) -> Mapping[str, Any]:
+        done.append(job)
+        return double(job)
+
+    assert spread(record, jobs, store=store).keys() == jobs.keys()
+    assert len(done) == len(jobs) - len(kept)
 
 
 def test_the_multiverse_is_the_same_on_a_cluster(

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
     from reanalysis.calibration import Engine
     from reanalysis.plan import Plan
-    from reanalysis.spread import Tally, Watcher
 
 __all__ = ["main"]
 
 DIFFERS, BAD_INPUT, GATE, FILES, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 130, 143
 MISCALIBRATED = 0.001
 MOST_AUDITED = 10_000  # rows; `check` answers in seconds
-TOLD_EVERY = 2.0  # seconds between lines of progress
 KEPT = "finished fits are kept, and the same command goes on."
 
 EXAMPLES = """\b
@@ -454,22 +452,23 @@ def multiverse(
     from reanalysis.plan import plan
     from reanalysis.plots.specification_curve import plot_specification_curve
     from reanalysis.plots.style import to_svg
-    from reanalysis.terminal import columns, say
+    from reanalysis.terminal import columns, say, watch_fits
     from reanalysis.versions import release_key
 
     planned = plan(spec, allow_outside=allow_outside)
     asked = planned.asked
     folder = _folder(out, asked.name, "multiverse")
     with OutputFolder(folder):
-        result = run_multiverse(
-            planned.data,
-            next(iter(asked.models.values())),
-            asked.multiverse,
-            rope=asked.rope,
-            store=folder / f"universes-{release_key()}.jsonl",
-            scheduler=scheduler,
-            watcher=_tally(),
-        )
+        with watch_fits("universes") as watcher:
+            result = run_multiverse(
+                planned.data,
+                next(iter(asked.models.values())),
+                asked.multiverse,
+                rope=asked.rope,
+                store=folder / f"universes-{release_key()}.jsonl",
+                scheduler=scheduler,
+                watcher=watcher,
+            )
         document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
         figure = to_svg(plot_specification_curve(result))
         write_together({folder / "multiverse.json": document, folder / "multiverse.svg": figure})
@@ -535,7 +534,7 @@ def calibrate(
     from reanalysis.plots.style import to_svg
     from reanalysis.results import EngineError
     from reanalysis.spec import SpecError
-    from reanalysis.terminal import columns, say
+    from reanalysis.terminal import columns, say, watch_fits
     from reanalysis.versions import release_key
 
     planned = plan(spec, models=(model,) if model else (), allow_outside=allow_outside)
@@ -543,16 +542,17 @@ def calibrate(
     folder = _folder(out, planned.asked.name, "calibration")
     with OutputFolder(folder):
         try:
-            result = run_calibration(
-                entry.design,
-                entry.spec,
-                engine=engine,
-                replicates=replicates,
-                seed=planned.asked.seed if seed is None else seed,
-                store=folder / f"replicates-{release_key()}.jsonl",
-                scheduler=scheduler,
-                watcher=_tally(),
-            )
+            with watch_fits("batches of data sets") as watcher:
+                result = run_calibration(
+                    entry.design,
+                    entry.spec,
+                    engine=engine,
+                    replicates=replicates,
+                    seed=planned.asked.seed if seed is None else seed,
+                    store=folder / f"replicates-{release_key()}.jsonl",
+                    scheduler=scheduler,
+                    watcher=watcher,
+                )
         except EngineError as error:
             raise SpecError([f"model '{name}': {error}"]) from None
         document = json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -584,24 +584,6 @@ def calibrate(
 
 def _folder(out: str | None, name: str, part: str) -> Path:
     return Path(out) if out is not None else Path("reports") / name / part
-
-
-def _tally() -> "Watcher":
-    """Return a watcher that prints how far a spread run is, at most every two seconds."""
-    from reanalysis.terminal import say
-
-    told = time.monotonic()
-
-    def show(tally: "Tally") -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= TOLD_EVERY or tally.done == tally.total:
-            told = now
-            failed = f", {tally.failed} failed" if tally.failed else ""
-            left = f", about {tally.seconds_left:.0f} s left" if tally.seconds_left else ""
-            say(f"{tally.done} of {tally.total}{failed}{left}", err=True)
-
-    return show
 
 
 @main.command("list")

@@ -16,6 +16,7 @@ from reanalysis.predictive import Predictive, check_predictions
 from reanalysis.progress import Steps
 from reanalysis.results import EngineError
 from reanalysis.robustness import Robustness, make_robustness
+from reanalysis.spread import Watcher
 from reanalysis.threads import one_blas_thread
 from reanalysis.versions import release_key
 
@@ -122,10 +123,13 @@ def make_further(
     asked = plan.asked
     parts: Mapping[str, tuple[bool, Callable[[], Any]]] = {
         "ladder": (bool(asked.ladder), lambda: _ladder(plan)),
-        "multiverse": (bool(asked.multiverse), lambda: _multiverse(plan, store, scheduler)),
+        "multiverse": (
+            bool(asked.multiverse),
+            lambda: _multiverse(plan, store, scheduler, _watcher(steps, "multiverse")),
+        ),
         "calibration": (
             asked.calibration is not None,
-            lambda: _calibration(plan, seed, store, scheduler),
+            lambda: _calibration(plan, seed, store, scheduler, _watcher(steps, "calibration")),
         ),
         "sensitivity": (True, lambda: _sensitivity(plan, fits, claims)),
         "predictive": (True, lambda: _predictive(plan, seed)),
@@ -177,7 +181,11 @@ def _ladder(plan: Plan) -> Ladder:
     return climb(plan.data, asked.models, asked.ladder, rope=asked.rope)
 
 
-def _multiverse(plan: Plan, store: Path | None, scheduler: str) -> "Multiverse":
+def _watcher(steps: Steps, what: str) -> Watcher:
+    return lambda tally: steps.fits(what, tally.done, tally.total)
+
+
+def _multiverse(plan: Plan, store: Path | None, scheduler: str, watcher: Watcher) -> "Multiverse":
     # Imported here, as below: most runs have none, and Dask takes its time.
     from reanalysis.multiverse import run_multiverse
 
@@ -189,10 +197,13 @@ def _multiverse(plan: Plan, store: Path | None, scheduler: str) -> "Multiverse":
         rope=asked.rope,
         store=store and store / f"universes-{release_key()}.jsonl",
         scheduler=scheduler,
+        watcher=watcher,
     )
 
 
-def _calibration(plan: Plan, seed: int, store: Path | None, scheduler: str) -> "Calibration":
+def _calibration(
+    plan: Plan, seed: int, store: Path | None, scheduler: str, watcher: Watcher
+) -> "Calibration":
     from reanalysis.calibration import calibrate
 
     assert plan.asked.calibration is not None
@@ -205,6 +216,7 @@ def _calibration(plan: Plan, seed: int, store: Path | None, scheduler: str) -> "
         seed=seed,
         store=store and store / f"replicates-{release_key()}.jsonl",
         scheduler=scheduler,
+        watcher=watcher,
     )
 
 

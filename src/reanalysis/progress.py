@@ -19,7 +19,10 @@ class Stage:
     detail : str
         The model, or the folder.
     done, of : int
-        Draws done and asked for, while NUTS compiles (none done yet) and samples; else both 0.
+        Draws done and asked for, while NUTS compiles (none done yet) and samples; or fits, while
+        there are many; else both 0.
+    what : str
+        What is counted, if not draws: the part of the run that the fits belong to.
     note : str
         Something to tell about this step, such as a saved fit that is used again.
     """
@@ -30,6 +33,7 @@ class Stage:
     detail: str
     done: int = 0
     of: int = 0
+    what: str = ""
     note: str = ""
 
 
@@ -62,6 +66,10 @@ class Steps:
     def draws(self, done: int, of: int) -> None:
         """Tell how many draws there are."""
         self._tell(replace(self._stage, done=done, of=of))
+
+    def fits(self, what: str, done: int, of: int) -> None:
+        """Tell how many fits of a part such as the multiverse there are."""
+        self._tell(replace(self._stage, what=what, done=done, of=of))
 
     def note(self, text: str) -> None:
         """Tell something about the step that is running."""

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -92,7 +93,8 @@ def spread[Job](
     Raises
     ------
     OSError
-        If `store` cannot be written, or the scheduler cannot be reached.
+        If `store` cannot be written, or the scheduler cannot be reached or goes away; what was
+        done by then is in `store`.
     """
     started = time.monotonic()
     kept = read_lines(store) if store else {}
@@ -199,14 +201,16 @@ def _client(scheduler: str) -> Iterator["Client"]:
         address: str | LocalCluster = scheduler
         if scheduler in ("auto", "local"):
             with dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
-                address = stack.enter_context(
-                    LocalCluster(
+                try:
+                    cluster = LocalCluster(
                         n_workers=max(2, _cores()),
                         threads_per_worker=1,
                         dashboard_address=":0",
                         protocol="tcp://",
                     )
-                )
+                except RuntimeError as error:
+                    raise OSError(f"the local cluster did not start: {error}") from error
+            address = stack.enter_context(cluster)
         yield stack.enter_context(Client(address))
 
 
@@ -223,22 +227,25 @@ def _on_cluster[Job](
         for batch in batches
     }
     again: list[str] = []
-    for future in as_completed(list(waiting)):
-        batch = waiting.pop(future)
-        try:
-            # Also a result that is there can be lost with its worker before it is fetched.
-            yield dict(zip(batch, future.result(), strict=True))
-        except KilledWorker:
-            again += batch
-        future.release()
-    # A fit that kills its worker takes those along that wait behind it: one at a time, it is alone.
-    for key in again:
-        future = client.submit(_do, task, [jobs[key]], pure=False)
-        try:
-            yield {key: future.result()[0]}
-        except KilledWorker as error:
-            yield {key: {ERROR: f"the worker failed: {error}"}}
-        future.release()
+    try:
+        for future in as_completed(list(waiting)):
+            batch = waiting.pop(future)
+            try:
+                # Also a result that is there can be lost with its worker before it is fetched.
+                yield dict(zip(batch, future.result(), strict=True))
+            except KilledWorker:
+                again += batch
+            future.release()
+        # A fit that kills its worker takes those along that wait behind it: now each is alone.
+        for key in again:
+            future = client.submit(_do, task, [jobs[key]], pure=False)
+            try:
+                yield {key: future.result()[0]}
+            except KilledWorker as error:
+                yield {key: {ERROR: f"the worker failed: {error}"}}
+            future.release()
+    except CancelledError as error:
+        raise OSError("the Dask scheduler went away; the same command goes on from here") from error
 
 
 def _do[Job](task: Callable[[Job], Record], jobs: Sequence[Job]) -> list[Record]:

@@ -20,8 +20,9 @@ from reanalysis.progress import Progress, Stage
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis, ModelResult
     from reanalysis.audit import Finding
+    from reanalysis.spread import Tally, Watcher
 
-__all__ = ["answer", "columns", "findings_text", "say", "watch"]
+__all__ = ["answer", "columns", "findings_text", "say", "watch", "watch_fits"]
 
 WORDS = {
     "check": "check",
@@ -30,6 +31,7 @@ WORDS = {
     "nuts": "NUTS",
     "report": "report",
 }
+TOLD_EVERY = 2.0  # seconds between lines of progress
 COMPILING = "compiling, about 15 s"
 
 
@@ -108,7 +110,7 @@ def _plain() -> Iterator[Progress]:
             say(f"        {stage.note}", err=True)
         elif not stage.of:
             say(_title(stage), err=True)
-        elif stage.number != announced:
+        elif not stage.what and stage.number != announced:
             announced = stage.number
             say(f"        {COMPILING}, then {stage.of:,} draws", err=True)
 
@@ -146,15 +148,22 @@ def _moving() -> Iterator[Progress]:
     )
     task = display.add_task("", total=None, hint="")
     current: tuple[str, float] | None = None
+    counted = ""
 
     def finish() -> None:
         if current is not None:
             console.print(f"{escape(current[0])}  {time.monotonic() - current[1]:.1f} s")
 
     def show(stage: Stage) -> None:
-        nonlocal current
+        nonlocal current, counted
         if stage.note:
             console.print(f"        {escape(stage.note)}")
+        elif stage.what:
+            if stage.what != counted:
+                counted = stage.what
+                display.reset(task, description=f"        {escape(stage.what)}")
+            hint = f"{stage.done:,} of {stage.of:,}"
+            display.update(task, completed=stage.done, total=stage.of, hint=hint)
         elif stage.of:
             hint = "sampling" if stage.done else COMPILING
             display.update(task, completed=stage.done, total=stage.of or None, hint=hint)
@@ -166,6 +175,40 @@ def _moving() -> Iterator[Progress]:
     with display:
         yield show
         finish()
+
+
+@contextmanager
+def watch_fits(what: str) -> Iterator["Watcher"]:
+    """Show how far many fits are on standard error: a bar on a terminal, else a line at times.
+
+    Parameters
+    ----------
+    what : str
+        What is fitted, for the bar.
+
+    Yields
+    ------
+    callable
+        To be passed to `reanalysis.spread.spread` as ``watcher``.
+    """
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _moving() as progress:
+            yield lambda tally: progress(
+                Stage(0, 0, "check", "", done=tally.done, of=tally.total, what=what)
+            )
+        return
+    told = time.monotonic()
+
+    def show(tally: "Tally") -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= TOLD_EVERY or tally.done == tally.total:
+            told = now
+            failed = f", {tally.failed} failed" if tally.failed else ""
+            left = f", about {tally.seconds_left:.0f} s left" if tally.seconds_left else ""
+            say(f"{tally.done} of {tally.total}{failed}{left}", err=True)
+
+    yield show
 
 
 def _title(stage: Stage) -> str:

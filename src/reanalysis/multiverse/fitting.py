@@ -95,7 +95,8 @@ def fit_universe(job: Fit) -> dict[str, Any]:
     size = {"k": job.design.k, "m": job.design.m}
     try:
         fitted = _normal(job) if _is_normal(job.spec) else _other(job)
-    except EngineError as error:
+    except (EngineError, ArithmeticError, np.linalg.LinAlgError) as error:
+        # Among thousands of combinations a matrix may be singular; the others go on.
         return {"error": str(error), **size}
     return fitted | size
 
