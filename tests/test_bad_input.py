@@ -8,8 +8,10 @@ noted goes through `check`.
 
 import json
 import os
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -499,6 +501,32 @@ def test_44_studies_called_na_none_007_and_1e3_keep_their_names(project: Path) -
     assert data.effects["label"].tolist() == data.table["study"].tolist() == names
 
 
+def test_69_a_bayes_factor_far_beyond_every_draw_is_that_of_a_plain_grid() -> None:
+    from reanalysis.dataset import Dataset
+    from reanalysis.design import make_design
+    from reanalysis.exact import fit_exact
+    from reanalysis.spec import ModelSpec
+
+    frame = pd.DataFrame({"r": [0.78, 0.80, 0.82, 0.79, 0.81], "n": [500] * 5})
+    design = make_design(Dataset.from_frame(frame, ri="r", ni="n"), ModelSpec(name="m"))
+    found = fit_exact(design, ModelSpec(name="m")).bayes_factors["mu"]
+    # mu ~ N(0, 0.5), tau ~ half-normal(0.25): the defaults for correlations
+    y, v = np.arctanh(frame["r"].to_numpy()), 1 / (frame["n"].to_numpy() - 3)
+    mu, tau = np.linspace(0.6, 1.6, 1001)[:, None, None], np.linspace(0, 2.5, 1001)[:, None]
+    total = v + tau**2
+    prior = np.exp(-0.5 * (tau[:, 0] / 0.25) ** 2)
+
+    def likelihood(mean: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * (np.log(total) + (y - mean) ** 2 / total).sum(axis=-1))
+
+    null = np.trapezoid(prior * likelihood(np.zeros((1, 1))), dx=0.0025)
+    weight = np.exp(-0.5 * (mu[:, 0, 0] / 0.5) ** 2) / (0.5 * np.sqrt(2 * np.pi))
+    inner = np.trapezoid(prior * likelihood(mu), dx=0.0025)
+    alternative = np.trapezoid(weight * inner, dx=0.001)
+    assert found == pytest.approx(np.log(alternative / null), abs=1e-3)
+    assert found > 14
+
+
 def test_every_problem_of_a_table_at_once_each_with_row_and_label(project: Path) -> None:
     faults = refuse(project, write(project, table("study,r,n\nLee,1.2,3\nKim,,40\nCho,x,50\n")))
     assert [fault.split(": ")[0] for fault in sorted(faults)] == [
@@ -613,3 +641,30 @@ def test_unknown_engine_and_unknown_option_are_usage_errors(project: Path) -> No
         assert result.exit_code == 2
         assert "Usage" in result.stderr
     assert tree(project) == {}
+
+
+# The other cases of the list: faults of the machine, and what a run finds out
+ELSEWHERE = {
+    54: "test_faults.py::test_a_full_disk_ends_with_4_and_leaves_no_part",
+    55: "test_faults.py::test_a_signal_at_any_step_is_one_line_and_leaves_the_run_before",
+    56: "test_faults.py::test_a_kill_while_files_are_replaced_leaves_whole_files_and_the_next_run"
+    "_repairs",
+    57: "test_output.py::test_a_damaged_fit_is_named_and_fitted_again",
+    58: "test_output.py::test_a_second_run_in_the_same_folder_is_refused_and_told_the_owner",
+    59: "test_output.py::test_a_fit_by_other_code_is_not_used",
+    60: "test_cli.py::test_output_survives_a_terminal_that_knows_only_ascii",
+    61: "test_gate.py::test_a_funnel_that_is_not_reparameterised_fails_the_gate",
+    62: "frequentist/test_frequentist_likelihood.py::test_a_boundary_is_exactly_zero",
+    65: "test_selection_exact.py::test_a_table_without_significant_effects_runs_and_says_so",
+    67: "test_predictive.py::test_data_from_the_model_are_reproduced_and_an_outlier_is_not",
+}
+
+
+def test_each_of_the_70_cases_has_a_test_of_its_number_or_is_named_here() -> None:
+    here = Path(__file__).parent
+    text = "\n".join((here / f).read_text() for f in ("test_bad_input.py", "test_hostile_input.py"))
+    numbered = {int(number) for number in re.findall(r"(?:\"|def test_)(\d\d)_[a-z]", text)}
+    assert sorted(numbered | set(ELSEWHERE)) == list(range(1, 71))
+    for place in ELSEWHERE.values():
+        file, _, name = place.partition("::")
+        assert f"def {name}(" in (here / file).read_text(), place
