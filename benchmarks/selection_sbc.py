@@ -3,16 +3,18 @@
 Draws parameters from the priors and a literature from the mechanism's simulator, fits it and notes
 the posterior probability below each true value; over many replicates these are uniform (Talts et
 al. 2018; Modrák et al. 2023 for the log density). Every replicate is appended to a file, so an
-interrupted run goes on where it stopped; the same seed gives the same replicates.
+interrupted run goes on where it stopped; the same seed gives the same replicates. Without a
+folder nothing is kept.
 
-    python benchmarks/selection_sbc.py FOLDER [--replicates N] [--mechanisms joint study ...]
-                                              [--levels 2 3]
+    python benchmarks/selection_sbc.py [FOLDER] [--replicates N] [--mechanisms joint study ...]
+                                                [--levels 2 3]
 
 Two levels: 15 samples with one effect, one step at .025 (under 'thin' two effects are measured).
 Three levels: 8 samples with two effects, one step at .025.
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -83,17 +85,19 @@ def report(title: str, ranks: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--replicates", type=int, default=100)
     parser.add_argument("--mechanisms", nargs="+", default=MECHANISMS, choices=MECHANISMS)
     parser.add_argument("--levels", nargs="+", type=int, default=(2, 3), choices=(2, 3))
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for levels in given.levels:
-        for mechanism in given.mechanisms:
-            path = given.folder / f"{mechanism}_{levels}.csv"
-            ranks = run(mechanism, levels, given.replicates, path)
-            report(f"{mechanism}, {levels} levels", ranks)
+    with tempfile.TemporaryDirectory() as nowhere:
+        folder = given.folder or Path(nowhere)
+        folder.mkdir(parents=True, exist_ok=True)
+        for levels in given.levels:
+            for mechanism in given.mechanisms:
+                path = folder / f"{mechanism}_{levels}.csv"
+                ranks = run(mechanism, levels, given.replicates, path)
+                report(f"{mechanism}, {levels} levels", ranks)
 
 
 if __name__ == "__main__":
