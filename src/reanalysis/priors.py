@@ -21,6 +21,7 @@ __all__ = ["FAMILIES", "Family", "Prior"]
 Vector = NDArray[np.float64]
 
 MAX_FLOAT = sys.float_info.max
+LARGEST = 1e30  # of a value that models compute with
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -239,6 +240,13 @@ class Prior:
                 f"upper ({filled['upper']:g})."
             )
         object.__setattr__(self, "parameters", MappingProxyType(filled))
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = np.abs(self.ppf([0.025, 0.975]))
+        if not np.all(ends <= LARGEST):  # also where a quantile is not a number
+            raise ValueError(
+                f"{self} puts its mass beyond {LARGEST:g}, which cannot be computed with; state "
+                "the prior on the analysis scale."
+            )
 
     def __str__(self) -> str:
         """Return the family with its parameters, as in ``normal(mu=0, sigma=0.5)``."""
