@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help setup report test lint format bench browser-test docs notebook fuzz audit clean
+.PHONY: help setup report test test-versions lint format bench browser-test docs notebook fuzz audit clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -28,6 +28,9 @@ report: $(STAMP) ## reanalyse Kaiser et al. (2021) into reports/kaiser2021/
 
 test: lint ## run the checks and the whole test suite
 	@$(PYTHON) -m pytest
+
+test-versions: ## run the tests on Python 3.12 and 3.13, each with oldest and newest versions (needs the network)
+	@for python in 3.12 3.13; do for which in oldest newest; do .ci/versions $$python $$which; done; done
 
 lint: $(STAMP) ## check style and types
 	@$(PYTHON) -m ruff check .
@@ -63,7 +66,7 @@ audit: $(STAMP) ## look the locked versions up in the databases of known vulnera
 	@$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 clean: ## remove .venv, caches and built packages
-	@rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf $(VENV) .venv-* dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The interpreter is the first of these that is Python 3.12 or newer and can make environments:

@@ -453,12 +453,32 @@ def test_a_terminal_gets_a_display_that_moves_and_a_line_for_each_step(
     assert b"\x1b" not in done.stdout
 
 
+STRIKE = """
+import os, sys
+from reanalysis.cli import main
+from reanalysis.progress import Steps
+
+tell, struck = Steps.draws, []
+
+def strike(self, done, of):
+    tell(self, done, of)
+    if self._stage.detail == "two" and 0 < done < of and not struck:
+        struck.append(done)
+        os.kill(os.getpid(), int(sys.argv[1]))
+
+Steps.draws = strike
+main(sys.argv[2:])
+"""
+
+
 @pytest.mark.nuts
-def test_an_interrupted_run_keeps_finished_fits_and_the_next_run_goes_on(two_level: Path) -> None:
+def test_a_run_that_is_killed_while_sampling_keeps_finished_fits_and_the_next_one_goes_on(
+    two_level: Path,
+) -> None:
     project = two_level
     (project / "s.toml").write_text(
         textwrap.dedent("""
-            sampler = { tune = 300, draws = 500 }
+            sampler = { tune = 500, draws = 2000 }
             [data]
             path = "t.csv"
             [[model]]
@@ -467,22 +487,25 @@ def test_an_interrupted_run_keeps_finished_fits_and_the_next_run_goes_on(two_lev
             name = "two"
         """)
     )
-    arguments = command("run", "s.toml", "--engine", "nuts", "--out", "o")
-    with subprocess.Popen(
-        arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=project, text=True
-    ) as run:
-        assert run.stderr is not None
-        for line in run.stderr:
-            if line.startswith("[2/"):
-                break
-        run.send_signal(signal.SIGINT)
-        rest = run.stderr.read()
-    assert run.returncode == 130, rest
-    assert "Traceback" not in rest
-    assert {path.name for path in (project / "o" / "fits").iterdir()} == {"one.nc", "one.json"}
-    assert not (project / "o" / "results.json").exists()
+    arguments = ["run", "s.toml", "--engine", "nuts", "--out", "o"]
+    ends = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+    for number, status in ends.items():
+        run = subprocess.run(
+            [sys.executable, "-c", STRIKE, str(int(number)), *arguments],
+            capture_output=True,
+            text=True,
+            cwd=project,
+        )
+        assert run.returncode == status, run.stderr
+        assert "Traceback" not in run.stderr
+        assert "one.nc: finished before, used again" in run.stderr or number == signal.SIGKILL
+        assert "and the same command goes on." in run.stderr or number == signal.SIGKILL
+        assert {path.name for path in (project / "o" / "fits").iterdir()} == {"one.nc", "one.json"}
+        assert not (project / "o" / "results.json").exists()
+        assert (project / "o" / ".lock").exists() == (number == signal.SIGKILL)
 
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=project)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=project)
     assert done.returncode in (0, 3), done.stderr
     assert "one.nc: finished before, used again" in done.stderr
+    assert "two.nc" not in done.stderr
     assert (project / "o" / "report.html").is_file()
