@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from reanalysis.calibration import simulate, simulate_given
 from reanalysis.design import Design
@@ -45,10 +44,7 @@ def _within(Y: Vector, design: Design) -> Vector:
     """Return the root mean square deviation of effects from their sample's mean."""
     counts = np.bincount(design.cluster, minlength=design.m)
     many = counts[design.cluster] > 1
-    membership = sparse.csr_array(
-        (np.ones(design.k), (np.arange(design.k), design.cluster)), shape=(design.k, design.m)
-    )
-    sums = Y @ membership
+    sums = np.add.reduceat(Y, design.starts, axis=1)
     apart = (Y - (sums / counts)[:, design.cluster])[:, many]
     return np.sqrt((apart**2).sum(axis=1) / (counts[counts > 1] - 1).sum())
 

@@ -13,7 +13,7 @@ import pandas as pd
 from reanalysis.claims import Entry, Fitted, coefficient, ledger
 from reanalysis.dataset import Dataset
 from reanalysis.design import ZCOR_PRIORS, Design, resolve_priors
-from reanalysis.exact import fit_exact, log_evidence
+from reanalysis.exact import Detail, fit_exact, log_evidence
 from reanalysis.moderators import COMMON_SCALE
 from reanalysis.multiverse.fitting import Fit, fit_key
 from reanalysis.plan import PlannedModel
@@ -281,9 +281,9 @@ def verdicts_without_samples(
         changed: dict[str, list[str]] = {claim.id: [] for claim in asked}
         for j, sample in enumerate(planned.design.cluster_names):
             design = without_sample(planned.design, j)
-            for claim in asked:
-                if _again(claim, design, planned.spec).verdict != entries[claim.id].verdict:
-                    changed[claim.id].append(sample)
+            for again in _again(asked, design, planned.spec):
+                if again.verdict != entries[again.claim.id].verdict:
+                    changed[again.claim.id].append(sample)
         for claim in asked:
             rows[claim.id] = {
                 "claim": claim.id,
@@ -329,28 +329,26 @@ def verdicts_by_prior_width(
         }
         for word, factor in zip(("half", "twice"), WIDTHS, strict=True):
             spec = _widened(planned.design, planned.spec, factor)
-            again = _again(claim, planned.design, spec)
+            (again,) = _again([claim], planned.design, spec)
             row[f"verdict_{word}"] = again.verdict
             row[f"log_bayes_factor_{word}"] = again.bayes_factor
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _again(claim: Claim, design: Design, spec: ModelSpec) -> Entry:
-    """Answer a claim from a refit that computes no more than its rule needs."""
-    if claim.asserts in BY_BAYES_FACTOR:
-        found = fit_exact(design, spec, detail="parameters")
-        assert found.log_marginal_likelihood is not None
+def _again(claims: Sequence[Claim], design: Design, spec: ModelSpec) -> tuple[Entry, ...]:
+    """Answer claims about one model from a refit that computes no more than their rules need."""
+    tested = [claim for claim in claims if claim.asserts in BY_BAYES_FACTOR]
+    detail: Detail = "parameters" if len(tested) == len(claims) else "curves"
+    found = fit_exact(design, spec, detail=detail)
+    assert found.log_marginal_likelihood is not None
+    factors: dict[str, float] = {}
+    for claim in tested:
         null = log_evidence(design, spec, without=(claim.parameter,))
-        factors = dict.fromkeys(
-            (claim.parameter, coefficient(design, claim.parameter)),
-            found.log_marginal_likelihood - null,
-        )
-        found = replace(found, bayes_factors=factors)
-    else:
-        found = fit_exact(design, spec)
-    (entry,) = ledger([claim], {claim.model: _Refit(design, found)})
-    return entry
+        names = claim.parameter, coefficient(design, claim.parameter)
+        factors |= dict.fromkeys(names, found.log_marginal_likelihood - null)
+    refit = _Refit(design, replace(found, bayes_factors=factors))
+    return ledger(claims, {claim.model: refit for claim in claims})
 
 
 def _refittable(planned: PlannedModel, claim: Claim) -> bool:

@@ -1,20 +1,16 @@
 """Deterministic engines: the posterior by quadrature, with a stated numerical error."""
 
-from typing import Literal
-
 from reanalysis.design import Design
-from reanalysis.exact.normal import fit_normal, log_evidence
+from reanalysis.exact.normal import Detail, fit_normal, log_evidence
 from reanalysis.exact.scale import fit_scale_model
 from reanalysis.results import Posterior
 from reanalysis.spec import ModelSpec
 from reanalysis.threads import one_blas_thread
 
-__all__ = ["fit_exact", "log_evidence"]
+__all__ = ["Detail", "fit_exact", "log_evidence"]
 
 
-def fit_exact(
-    design: Design, spec: ModelSpec, *, detail: Literal["full", "parameters"] = "full"
-) -> Posterior:
+def fit_exact(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> Posterior:
     """Fit a model by quadrature.
 
     Parameters
@@ -25,7 +21,8 @@ def fit_exact(
         The model.
     detail : str
         ``parameters`` leaves out what is derived from the parameters: predictions, the mean
-        correlation, density curves, Bayes factors and the true effects of the rows.
+        correlation, density curves, Bayes factors and the true effects of the rows; ``curves``
+        keeps the density curves.
 
     Returns
     -------

@@ -31,9 +31,17 @@ from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
 
-__all__ = ["coefficient_posterior", "fit_normal", "log_evidence", "make_problem", "refined_grids"]
+__all__ = [
+    "Detail",
+    "coefficient_posterior",
+    "fit_normal",
+    "log_evidence",
+    "make_problem",
+    "refined_grids",
+]
 
 Vector = NDArray[np.float64]
+Detail = Literal["full", "curves", "parameters"]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 ORDERS_2D = ((24, 14), (40, 24), (60, 44), (100, 84), (160, 140))
@@ -47,9 +55,7 @@ CURVE_BINS = 400  # of a curve's normals, by their width: no visible difference
 MODERATORS = "moderators"  # all terms at once
 
 
-def fit_normal(
-    design: Design, spec: ModelSpec, *, detail: Literal["full", "parameters"] = "full"
-) -> Posterior:
+def fit_normal(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> Posterior:
     """Fit the normal model by quadrature.
 
     Parameters
@@ -60,7 +66,8 @@ def fit_normal(
         The model; ``mechanism`` must be ``none``.
     detail : str
         ``parameters`` leaves out what is derived from the parameters: predictions, the mean
-        correlation, density curves, Bayes factors and the true effects of the rows.
+        correlation, density curves, Bayes factors and the true effects of the rows; ``curves``
+        keeps the density curves.
 
     Returns
     -------
@@ -84,10 +91,12 @@ def fit_normal(
     )
     if detail == "parameters":
         return posterior
+    posterior = replace(posterior, densities=_densities(design, fine, estimates))
+    if detail == "curves":
+        return posterior
     return replace(
         posterior,
         estimates=estimates | _predictions(design, fine, coarse),
-        densities=_densities(design, fine, estimates),
         bayes_factors=_bayes_factors(design, problem, evidence, spec.name),
         effects=shrink(design, fine.merged()),
     )

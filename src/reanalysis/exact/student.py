@@ -23,6 +23,7 @@ from reanalysis.exact.normal import (
     LOG_EVIDENCE_TOLERANCE,
     MEAN_TOLERANCE,
     PROBABILITY_TOLERANCE,
+    Detail,
     _densities,
     _parameters,
     make_problem,
@@ -40,10 +41,10 @@ Box = tuple[Interval, Interval | None]
 
 # Nodes along t, phi, nu, mu and lambda.
 ORDERS = (
-    (16, 10, 16, 20, 20),
-    (30, 18, 24, 28, 28),
-    (40, 24, 32, 40, 40),
-    (52, 40, 40, 56, 56),
+    (16, 10, 16, 20, 16),
+    (30, 18, 20, 28, 20),
+    (40, 24, 28, 40, 28),
+    (52, 40, 36, 56, 40),
 )
 SLACK = 10  # times the tolerance of the normal engine: there are two more dimensions
 NU_TAIL = 1e-6  # prior probability left out at each end
@@ -55,9 +56,7 @@ ELEMENTS = 2_000_000  # of one work array
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 
 
-def fit_student(
-    design: Design, spec: ModelSpec, *, detail: Literal["full", "parameters"] = "full"
-) -> Posterior:
+def fit_student(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> Posterior:
     """Fit a model of one mean with Student-t effects by quadrature.
 
     Parameters
@@ -67,7 +66,7 @@ def fit_student(
     spec : ModelSpec
         The model, with ``effects = "student_t"``.
     detail : str
-        ``parameters`` leaves out density curves and Bayes factors.
+        ``parameters`` leaves out density curves and Bayes factors, ``curves`` the latter.
 
     Returns
     -------
@@ -106,11 +105,13 @@ def fit_student(
         return posterior
     densities = _densities(design, fine.grid, estimates)
     densities |= {name: fine.curve(name) for name in ("mu", "nu")}
+    posterior = replace(posterior, densities=densities)
+    if detail == "curves":
+        return posterior
     without = _refine(replace(model, centre=0.0, spread=0.0), spec.name)[1]
     against_normal = refined_grids(design, normal)[1].log_marginal_likelihood
     return replace(
         posterior,
-        densities=densities,
         bayes_factors={
             "mu": fine.evidence - without.evidence,
             "nu": fine.evidence - against_normal,

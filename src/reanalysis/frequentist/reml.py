@@ -22,7 +22,6 @@ from reanalysis.frequentist.optimise import Optimum, maximise
 from reanalysis.frequentist.prediction import prediction_table
 from reanalysis.frequentist.profile import profile_intervals
 from reanalysis.frequentist.robust import robust_fit
-from reanalysis.frequentist.scale import fit_scale_profile
 from reanalysis.frequentist.wald import (
     coefficient_tests,
     containment_df,
@@ -96,6 +95,9 @@ def fit_reml(
     Cheung, M. W.-L. (2014). Psychological Methods, 19, 211-229.
     """
     if design.scale is not None:
+        # Imported here: most runs have no such model, and SciPy's optimisers take their time.
+        from reanalysis.frequentist.scale import fit_scale_profile
+
         return fit_scale_profile(
             design,
             spec,
