@@ -22,14 +22,14 @@ Vector = NDArray[np.float64]
 
 # Nodes per axis, from the first grid to the last, so that no axis errs much more than another.
 ORDERS: Mapping[str, tuple[int, ...]] = {
-    "beta": (11, 13, 17, 24, 34, 48),
-    "tau": (10, 13, 17, 24, 34, 48),
-    "angle": (6, 7, 9, 12, 17, 24),
+    "beta": (11, 13, 16, 21, 32, 48),
+    "tau": (10, 13, 16, 21, 32, 48),
+    "angle": (6, 7, 9, 11, 16, 24),
     "bias": (22, 28, 36, 48, 66, 90),
 }
 OMEGA_ORDERS: Mapping[int, tuple[int, ...]] = {
     1: (6, 7, 9, 12, 20, 34),
-    2: (5, 6, 7, 11, 18, 28),
+    2: (5, 6, 8, 10, 17, 28),
     3: (5, 6, 7, 10, 14, 20),
 }
 LEVELS = 6
