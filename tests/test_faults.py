@@ -154,6 +154,25 @@ def test_a_second_interrupt_ends_a_process_that_does_not_stop(project: Path) -> 
     assert "new/.lock" not in contents(project)
 
 
+def test_an_interrupt_at_the_terminal_reaches_workers_too_and_is_one_line(project: Path) -> None:
+    arguments = ["calibrate", "t.csv", "--scheduler", "local", "--out", "c"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "reanalysis", *arguments, "--replicates", "200000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # its process group is the foreground of a terminal
+    ) as run:
+        assert run.stderr is not None
+        first = run.stderr.readline()
+        os.killpg(run.pid, signal.SIGINT)
+        *tallies, last = run.stderr.read().splitlines()
+    assert run.returncode == 130, (tallies, last)
+    assert last == "error: interrupted; finished fits are kept, and the same command goes on."
+    assert all(" of " in line for line in [first, *tallies])
+    (kept,) = (project / "c").iterdir()
+    assert len(read_lines(kept)) >= 1
+
+
 # Disks and folders
 
 

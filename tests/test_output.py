@@ -304,6 +304,7 @@ def test_force_fits_again(fits: Fits) -> None:
         ({"seed": 2}, "seed"),
         ({"data": design(1e-15)}, "data"),
         ({"priors": {"mu": Prior("normal", {"sigma": 1})}}, "priors"),
+        ({"versions": {"pymc": "6.0.0"}}, "versions"),
     ],
 )
 def test_a_fit_of_another_question_is_not_used(

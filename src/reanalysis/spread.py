@@ -6,13 +6,16 @@ was killed goes on where it stopped, and results of another spec are simply not 
 """
 
 import json
+import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -200,18 +203,34 @@ def _client(scheduler: str) -> Iterator["Client"]:
     with ExitStack() as stack:
         address: str | LocalCluster = scheduler
         if scheduler in ("auto", "local"):
-            with dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
+            settings = {"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}
+            with dask.config.set(settings), _interrupts_to_us_alone():
                 try:
                     cluster = LocalCluster(
                         n_workers=max(2, _cores()),
                         threads_per_worker=1,
                         dashboard_address=":0",
                         protocol="tcp://",
+                        silence_logs=logging.ERROR,  # what it warns of is told in our own words
                     )
                 except RuntimeError as error:
                     raise OSError(f"the local cluster did not start: {error}") from error
             address = stack.enter_context(cluster)
         yield stack.enter_context(Client(address))
+
+
+@contextmanager
+def _interrupts_to_us_alone() -> Iterator[None]:
+    """Keep Ctrl-C from what starts here: a terminal sends it to the workers too.
+
+    Threads and processes inherit the mask. This one hears afterwards what came meanwhile.
+    """
+    resource_tracker.ensure_running()  # its start would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _on_cluster[Job](
