@@ -207,17 +207,6 @@ def test_a_full_disk_is_found_before_anything_is_fitted(
     assert not (project / "new" / ".lock").exists()
 
 
-@pytest.mark.parametrize("out", ["t.csv", "t.csv/o", "/proc/o", "/dev/null"])
-def test_an_output_that_cannot_be_a_folder_ends_with_4_before_anything_is_fitted(
-    project: Path, monkeypatch: pytest.MonkeyPatch, out: str
-) -> None:
-    monkeypatch.setattr("reanalysis.analysis.fit_reml", None)
-    result = invoke("run", "t.csv", "--out", out, "--engine", "reml")
-    assert result.exit_code == 4
-    assert result.stderr.splitlines()[-1].startswith(f"error: {out}: cannot be written (")
-    assert (project / "t.csv").read_text() == TABLE
-
-
 def test_a_folder_without_permission_to_write_is_refused_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     user = os.geteuid()
