@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special
 
@@ -16,7 +17,8 @@ from reanalysis.calibration import (
     uniform_band,
     uniform_p,
 )
-from reanalysis.design import Design
+from reanalysis.dataset import Dataset
+from reanalysis.design import Design, make_design, resolve_priors
 from reanalysis.exact import fit_exact, normal
 from reanalysis.exact.batch import fit_batch
 from reanalysis.priors import Prior
@@ -256,6 +258,72 @@ def test_the_document_of_a_calibration_is_json_and_the_seed_fixes_it() -> None:
     other = calibrate(design, spec, replicates=30, frequentist=0, seed=9)
     assert other.below["mu"].iloc[0] != first.below["mu"].iloc[0]
     assert set(first.coverage["method"]) == {"Bayes, exact", "Wald z", "t(containment)", "CR2"}
+
+
+LITERATURE = Dataset.from_frame(
+    pd.DataFrame(
+        {
+            "r": 0.2,
+            "n": np.linspace(30, 200, 12).round(),
+            "late": ["no", "yes"] * 6,
+            "oral": ["no"] * 6 + ["yes"] * 6,
+        }
+    ),
+    measure="ZCOR",
+    ri="r",
+    ni="n",
+)
+
+
+def with_common_scale() -> tuple[Design, ModelSpec]:
+    prior = Prior("half_normal", {"sigma": 0.2})
+    spec = ModelSpec(name="m", moderators=("late", "oral"), priors={"beta_scale": prior})
+    return make_design(LITERATURE, spec), spec
+
+
+def with_scale_moderator() -> tuple[Design, ModelSpec]:
+    spec = ModelSpec(name="m", scale_moderator="late")
+    return make_design(LITERATURE, spec), spec
+
+
+def test_simulated_coefficients_with_a_common_scale_are_scale_mixtures() -> None:
+    design, spec = with_common_scale()
+    truth = simulate(design, spec, 40_000, np.random.default_rng(1)).truth
+    late, oral = design.coefficients[1:]
+    z = truth[late] / truth["beta_scale"]
+    standard = resolve_priors(design, spec)[late].parameters["sigma"]
+    assert z.std() == pytest.approx(standard, rel=0.02)
+    assert truth["beta_scale"].mean() == pytest.approx(0.2 * np.sqrt(2 / np.pi), rel=0.02)
+    assert np.corrcoef(z, truth[oral] / truth["beta_scale"])[0, 1] == pytest.approx(0, abs=0.025)
+
+
+def test_simulated_heterogeneity_changes_with_its_moderator() -> None:
+    design, spec = with_scale_moderator()
+    fixed = {"mu": 0.0, "tau_between": 0.3, "log_tau_ratio": 1.0}
+    assert design.scale is not None
+    precise = replace(design, vi=np.full(12, 1e-10))
+    Y = simulate(precise, spec, 20_000, np.random.default_rng(2), fixed=fixed).Y
+    np.testing.assert_allclose(Y.std(axis=0), 0.3 * np.exp(design.scale), rtol=0.03)
+
+
+@pytest.mark.parametrize("model", ["common scale", "scale moderator"])
+def test_models_that_are_fitted_one_by_one_are_calibrated(model: str) -> None:
+    design, spec = with_common_scale() if model == "common scale" else with_scale_moderator()
+    result = calibrate(design, spec, replicates=25, frequentist=5)
+    own = "beta_scale" if model == "common scale" else "log_tau_ratio"
+    assert {own, "distance", design.coefficients[0]} <= set(result.below)
+    assert result.below.notna().all().all()
+    assert result.uniformity["p_holm"].min() > 0.01
+    assert set(result.coverage["method"]) >= {"Bayes, exact", "Wald z", "CR2"}
+
+
+def test_a_likelihood_that_ignores_the_data_shows_in_the_distance_from_them() -> None:
+    design, spec = with_common_scale()
+    blind = replace(design, vi=np.full(design.k, 1e6))
+    result = calibrate(design, spec, replicates=40, frequentist=0, assumed=(blind, spec))
+    p = result.uniformity.set_index("quantity")["p"]
+    assert p["beta[intercept]"] > 0.01
+    assert p["distance"] < 0.001
 
 
 @pytest.mark.nuts

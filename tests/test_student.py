@@ -9,6 +9,7 @@ from scipy import stats
 from reanalysis.calibration import calibrate, simulate
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact import fit_exact, log_evidence
+from reanalysis.exact.batch import fit_batch
 from reanalysis.frequentist import fit_reml
 from reanalysis.nuts import fit_nuts
 from reanalysis.priors import Prior
@@ -145,13 +146,20 @@ def test_simulated_samples_have_the_quantiles_of_the_t_distribution() -> None:
     assert stats.kstest(standardised, stats.t(2).cdf).pvalue > 1e-3
 
 
+def test_student_t_effects_are_calibrated_exactly_in_every_parameter() -> None:
+    result = calibrate(two_levels([0.0] * 5), MODEL, replicates=12, frequentist=3, seed=4)
+    assert list(result.below) == ["mu", "tau_between", "nu", "distance"]
+    assert result.below.notna().all().all()
+    assert result.uniformity["p_holm"].min() > 0.01
+
+
 def test_engines_without_student_t_effects_say_so() -> None:
     with pytest.raises(EngineError, match="Student-t effects, for which there is no REML"):
         fit_reml(OUTLIER, MODEL)
     with pytest.raises(EngineError, match="only fit_exact takes it"):
         log_evidence(OUTLIER, MODEL)
     with pytest.raises(EngineError, match="only fit_exact takes it"):
-        calibrate(OUTLIER, MODEL, replicates=10)
+        fit_batch(OUTLIER, MODEL, OUTLIER.yi[None])
     moderated = replace(
         OUTLIER,
         X=np.c_[np.ones(6), np.arange(6) % 2],

@@ -7,7 +7,7 @@ et al. 2023, Bayesian Analysis). The same data sets tell how often each interval
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -73,7 +73,8 @@ class Calibration:
     coverage : pandas.DataFrame
         One row per coefficient and method: ``parameter``, ``method``, ``coverage`` of the 95 %
         interval with its Monte-Carlo standard error ``mcse``, mean and median ``width``,
-        ``replicates``, and ``failed`` fits, which are left out.
+        ``replicates``, and ``failed`` fits, which are left out; no row for a method that gave no
+        interval at all.
     """
 
     model: str
@@ -165,22 +166,17 @@ def calibrate(
         raise ValueError(f"replicates must be at least 2, not {replicates}")
     fixed = dict(fixed or {})
     told = assumed or (design, spec)
-    alone = engine == "nuts" or spec.mechanism != "none" or told[1].mechanism != "none"
-    batch = BATCH_ALONE if alone else BATCH
+    whole = Replicates(design, spec, told, replicates, 0, seed, 0, fixed, engine)
+    batch, each = (BATCH, SECONDS) if whole.at_once else (BATCH_ALONE, SECONDS_ALONE)
     next(simulate_each(design, spec, 1, np.random.default_rng(seed), fixed=fixed))  # names faults
     with_reml = replicates if frequentist is None else min(frequentist, replicates)
     jobs = {}
     for start in range(0, replicates, batch):
-        job = Replicates(
-            design,
-            spec,
-            told,
-            min(batch, replicates - start),
-            max(0, min(batch, with_reml - start)),
-            seed,
-            start // batch,
-            fixed,
-            engine,
+        job = replace(
+            whole,
+            count=min(batch, replicates - start),
+            frequentist=max(0, min(batch, with_reml - start)),
+            batch=start // batch,
         )
         jobs[_key(job)] = job
     found = spread(
@@ -188,7 +184,7 @@ def calibrate(
         jobs,
         store=store,
         scheduler=scheduler,
-        seconds=batch * (SECONDS_ALONE if alone else SECONDS),
+        seconds=batch * each,
         watcher=watcher,
     )
     records = [record for record in found.values() if "error" not in record]
@@ -263,6 +259,8 @@ def _coverage(records: Sequence[Mapping[str, Any]], truth: pd.DataFrame) -> pd.D
     for (name, method), parts in ends.items():
         values = np.vstack(parts)
         good = values[np.isfinite(values).all(axis=1)]
+        if not len(good):
+            continue
         hit = (good[:, 0] <= good[:, 2]) & (good[:, 2] <= good[:, 1])
         width = good[:, 1] - good[:, 0]
         share = float(hit.mean())
@@ -285,7 +283,7 @@ def _key(job: Replicates) -> str:
     """Return a key that stands for the data and the fits of a batch."""
     digest = sha256()
     for design, spec in ((job.design, job.spec), job.assumed):
-        for name in ("vi", "X", "cluster", "n_averaged", "n_measured", "V"):
+        for name in ("vi", "X", "cluster", "n_averaged", "n_measured", "V", "scale"):
             array = getattr(design, name)
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         digest.update(repr((design.levels, design.direction, design.coefficients, spec)).encode())

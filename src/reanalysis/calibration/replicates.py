@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reanalysis.calibration.curves import locate_by_curves
 from reanalysis.calibration.simulate import simulate, simulate_each
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact.batch import BatchFit, fit_batch
@@ -14,6 +15,7 @@ from reanalysis.frequentist import fit_reml
 from reanalysis.frequentist.robust import robust_fit
 from reanalysis.frequentist.wald import coefficient_tests
 from reanalysis.frequentist.working import fitted_likelihood
+from reanalysis.moderators import COMMON_SCALE
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
@@ -59,6 +61,18 @@ class Replicates:
     fixed: Mapping[str, float]
     engine: Engine = "exact"
 
+    @property
+    def at_once(self) -> bool:
+        """Whether the data sets are simulated and fitted together."""
+        pairs = ((self.design, self.spec), self.assumed)
+        return self.engine == "exact" and all(_plain(*pair) for pair in pairs)
+
+
+def _plain(design: Design, spec: ModelSpec) -> bool:
+    """Return whether the batched engine has a method for a model."""
+    unusual = spec.mechanism != "none" or spec.effects != "normal" or design.scale is not None
+    return not unusual and COMMON_SCALE not in resolve_priors(design, spec)
+
 
 def fit_replicates(job: Replicates) -> dict[str, Any]:
     """Simulate and fit a batch.
@@ -75,8 +89,7 @@ def fit_replicates(job: Replicates) -> dict[str, Any]:
         an interval that could not be computed is ``[None, None]``.
     """
     rng = np.random.default_rng(np.random.SeedSequence(job.seed, spawn_key=(job.batch,)))
-    at_once = job.engine == "exact" and job.spec.mechanism == job.assumed[1].mechanism == "none"
-    return _together(job, rng) if at_once else _one_by_one(job, rng)
+    return _together(job, rng) if job.at_once else _one_by_one(job, rng)
 
 
 def _together(job: Replicates, rng: np.random.Generator) -> dict[str, Any]:
@@ -144,6 +157,8 @@ def _one_by_one(job: Replicates, rng: np.random.Generator) -> dict[str, Any]:
 def _locate(
     engine: Engine, truth: Mapping[str, float], data: Design, spec: ModelSpec, seed: int
 ) -> Located:
+    if engine == "exact" and spec.mechanism == "none":
+        return locate_by_curves(truth, data, spec)
     if engine == "exact":
         return locate_truth(truth, data, spec, resolve_priors(data, spec), seed=seed)
     # Imported here: PyMC and nutpie take seconds, and the exact engine does not need them.
@@ -153,10 +168,11 @@ def _locate(
 
 
 def _add_frequentist(intervals: Intervals, data: Design, spec: ModelSpec) -> None:
-    """Add what REML says of one data set; it knows nothing of selection and of heavy tails."""
+    """Add what REML says of one data set, as if all samples were alike and nothing selected."""
+    data = replace(data, scale=None, scale_variable=None)
     methods = [m for m in METHODS if m != "Knapp-Hartung" or data.k == data.m]
     mechanism = spec.mechanism if spec.mechanism in REML_MECHANISMS else "none"
-    model = replace(spec, mechanism=mechanism, effects="normal")
+    model = replace(spec, mechanism=mechanism, effects="normal", scale_moderator="")
     ends: dict[tuple[str, str], Ends] = {
         (method, name): [None, None] for method in methods for name in data.coefficients
     }

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reanalysis.design import Design, resolve_priors
+from reanalysis.design import LOG_TAU_RATIO, Design, resolve_priors
 from reanalysis.exact.selection_calibration import simulate_replicate
+from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
@@ -29,8 +30,9 @@ class Simulation:
     Attributes
     ----------
     truth : pandas.DataFrame of shape (r, parameters)
-        Coefficients, ``tau_between``, with three levels ``tau_within``, ``nu`` of Student-t
-        effects, and ``sampling_correlation`` where that has a prior.
+        Coefficients, ``tau_between``, with three levels ``tau_within``, and where they have a
+        prior ``nu`` of Student-t effects, ``log_tau_ratio`` of a heterogeneity that a moderator
+        changes, ``beta_scale`` of coefficients with a common scale, ``sampling_correlation``.
     Y : numpy.ndarray of shape (r, k)
         Estimates on the analysis scale, one data set per row.
     """
@@ -77,8 +79,6 @@ def simulate(
     """
     if spec.mechanism != "none":
         raise EngineError(f"the normal simulator has no mechanism '{spec.mechanism}'")
-    if design.scale is not None:
-        raise EngineError("the normal simulator has no heterogeneity that a moderator changes")
     truth = _draw_parameters(design, spec, replicates, rng)
     unknown = [name for name in fixed or {} if name not in truth]
     if unknown:
@@ -100,8 +100,8 @@ def simulate_given(
     spec : ModelSpec
         The model; ``mechanism`` must be ``none``.
     truth : mapping of str to numpy.ndarray of shape (r,)
-        Coefficients, ``tau_between``, with three levels ``tau_within``, and
-        ``sampling_correlation`` where that has a prior.
+        Coefficients, ``tau_between``, with three levels ``tau_within``, and ``nu``,
+        ``log_tau_ratio`` and ``sampling_correlation`` where they have a prior.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -116,10 +116,13 @@ def simulate_given(
     shape = (replicates, design.m)
     nu = truth.get("nu")
     u = rng.standard_normal(shape) if nu is None else rng.standard_t(nu[:, None], shape)
-    Y += truth["tau_between"][:, None] * u[:, design.cluster]
+    heterogeneity = truth["tau_between"][:, None] * u[:, design.cluster]
     if "tau_within" in truth:
         own = rng.standard_normal(Y.shape) / np.sqrt(design.n_averaged)
-        Y += truth["tau_within"][:, None] * own
+        heterogeneity += truth["tau_within"][:, None] * own
+    if design.scale is not None:
+        heterogeneity *= np.exp(truth[LOG_TAU_RATIO][:, None] * design.scale)
+    Y += heterogeneity
     rho = truth.get("sampling_correlation")
     if rho is None:
         assert not isinstance(spec.sampling_correlation, Prior)
@@ -171,6 +174,11 @@ def _draw_parameters(
 ) -> dict[str, Vector]:
     priors = resolve_priors(design, spec)
     truth = {name: priors[name].rvs(replicates, rng) for name in design.coefficients}
+    if COMMON_SCALE in priors:
+        scale = priors[COMMON_SCALE].rvs(replicates, rng)
+        for i in shrunk_columns(design.coefficients, priors):
+            truth[design.coefficients[i]] *= scale
+        truth[COMMON_SCALE] = scale
     if "between_share" in priors:
         tau, share = (priors[name].rvs(replicates, rng) for name in ("tau", "between_share"))
         truth["tau_between"] = tau * np.sqrt(share)
@@ -178,11 +186,8 @@ def _draw_parameters(
     else:
         names = ("tau_between", "tau_within")[: design.levels - 1]
         truth |= {name: priors[name].rvs(replicates, rng) for name in names}
-    if "nu" in priors:
-        truth["nu"] = priors["nu"].rvs(replicates, rng)
-    if "sampling_correlation" in priors:
-        truth["sampling_correlation"] = priors["sampling_correlation"].rvs(replicates, rng)
-    return truth
+    further = ("nu", LOG_TAU_RATIO, "sampling_correlation")
+    return truth | {name: priors[name].rvs(replicates, rng) for name in further if name in priors}
 
 
 def _sampling_errors(design: Design, rho: Vector, rng: np.random.Generator) -> Vector:

@@ -197,14 +197,29 @@ def _posterior(design: Design, spec: ModelSpec, fine: _Average, coarse: _Average
             fine.log_marginal_likelihood - coarse.log_marginal_likelihood
         ),
         bayes_factors={LOG_TAU_RATIO: fine.log_marginal_likelihood - same.log_marginal_likelihood},
-        densities={LOG_TAU_RATIO: _curve(prior, fine)},
+        densities={
+            LOG_TAU_RATIO: _curve(prior, fine),
+            **{name: _bell(i, fine) for i, name in enumerate(design.coefficients)},
+        },
     )
 
 
-def _coefficient(name: str, i: int, fine: _Average, coarse: _Average) -> Estimate:
+def _bell(i: int, fine: _Average) -> tuple[Vector, Vector]:
+    """Return the density curve of a coefficient."""
+    mixture = _mixture(i, fine)
+    mean, sd = mixture.moments()
+    x = mean[:, None] + sd[:, None] * np.linspace(-4, 4, CURVE_POINTS)
+    return x[0], mixture.pdf(x)[0]
+
+
+def _mixture(i: int, fine: _Average) -> NormalMixtures:
     weight, mean = fine.values(lambda grid: grid.mean[:, i])
     variance = fine.values(lambda grid: grid.cov[:, i, i])[1]
-    mixture = NormalMixtures.of(weight, mean[None], variance[None], bins=BINS)
+    return NormalMixtures.of(weight, mean[None], variance[None], bins=BINS)
+
+
+def _coefficient(name: str, i: int, fine: _Average, coarse: _Average) -> Estimate:
+    mixture = _mixture(i, fine)
     centre, spread = mixture.moments()
     lower, median, upper = mixture.quantiles(PROBABILITIES)[0]
     before = coarse.values(lambda grid: grid.mean[:, i])

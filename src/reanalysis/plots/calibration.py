@@ -28,6 +28,7 @@ TITLES = {
     "tau_between": "Between samples",
     "tau_within": "Within samples",
     "log_likelihood": "Log-likelihood",
+    "distance": "Distance from the data's mean",
 }
 
 
