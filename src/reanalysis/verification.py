@@ -10,6 +10,7 @@ the results and compared as text.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -124,7 +125,7 @@ def verify_folder(folder: Path) -> Verification:
     notes = [*saved.notes]
     edited = [
         Difference("results.json", place, _shown(there), _shown(expected))
-        for place, there, expected in _unequal(document, found)
+        for place, there, expected in _unequal(saved.repeated(document), saved.repeated(found))
     ]
     differences += [*edited, *saved.strangers(found)]
     changed = _other_versions(document, found)
@@ -162,7 +163,8 @@ class _SavedNuts:
         self._without_draws.append(name)
         self.notes.append(
             f"{name}: the draws of NUTS are not in the folder; its estimates were compared with "
-            "the exact engine within Monte-Carlo error only."
+            "the exact engine within Monte-Carlo error only, and what else rests on the draws was "
+            "not."
         )
         try:
             return _posterior_from(model, design)
@@ -170,6 +172,21 @@ class _SavedNuts:
             raise SpecError(
                 [f"results.json: models.{name}.nuts cannot be read ({error!r})."]
             ) from None
+
+    def repeated(self, document: Json) -> Json:
+        """Return a document without what only draws give, where they are not in the folder."""
+        if not self._without_draws:
+            return document
+        kept = deepcopy(document)
+        for name in self._without_draws:
+            moderation = kept["models"][name].get("moderation", {})
+            for table, rows in moderation.items():
+                if isinstance(rows, list):
+                    moderation[table] = [row for row in rows if not _of_nuts(row)]
+        if next(iter(kept["models"])) in self._without_draws:
+            for part in ("scaling", "loo", "skipped"):
+                kept.get("sensitivity", {}).pop(part, None)
+        return kept
 
     def strangers(self, found: Json) -> Iterator[Difference]:
         """Yield the NUTS estimates without draws that the exact engine contradicts."""
@@ -182,6 +199,10 @@ class _SavedNuts:
                         _shown(row["nuts"]),
                         f"{_shown(row['exact'])} within 4 Monte-Carlo standard errors",
                     )
+
+
+def _of_nuts(row: object) -> bool:
+    return isinstance(row, dict) and row.get("engine") == "nuts"
 
 
 def _check_form(folder: Path, document: Json) -> None:
