@@ -47,15 +47,19 @@ def plot_risk_of_bias(found: Mapping[str, Any], *, ax: Axes | None = None) -> Fi
     style: dict[str, Any] = {"color": INK, "size": 8.5, "parse_math": False}
     for j, domain in enumerate(domains):
         ax.text(2.75 + 0.5 * j, top - 0.12, shorten(domain, 30), rotation=40, va="bottom", **style)
-    for i, sample in enumerate(samples):
-        y = top + ROW * (i + 0.5)
-        ax.plot([0.0, 2.4 + 0.5 * len(domains)], [y + ROW / 2] * 2, color=PALE, lw=0.4)
+    # Few artists for many marks: each of its own would take the longest of all figures.
+    rows = [top + ROW * (i + 0.5) for i in range(len(samples))]
+    lines = [y + ROW / 2 for y in rows]
+    ax.hlines(lines, 0.0, 2.4 + 0.5 * len(domains), color=PALE, lw=0.4)
+    places: dict[str, list[tuple[float, float]]] = {mark: [] for mark in COLOURS}
+    for y, sample in zip(rows, samples, strict=True):
         ax.text(2.4, y, shorten(sample["label"], 38), ha="right", va="center", **style)
         for j, mark in enumerate(sample["marks"]):
-            if mark not in COLOURS:
-                continue
-            x = 2.75 + 0.5 * j
-            ax.plot([x], [y], "o", color=COLOURS[mark], ms=11)
+            if mark in COLOURS:
+                places[mark].append((2.75 + 0.5 * j, y))
+    for mark, at in places.items():
+        ax.plot([x for x, _ in at], [y for _, y in at], "o", color=COLOURS[mark], ms=11)
+        for x, y in at:
             ax.text(x, y, SIGNS[mark], ha="center", va="center", color="white", size=9)
     return figure
 
