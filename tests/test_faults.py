@@ -131,8 +131,8 @@ def test_a_second_interrupt_ends_a_process_that_does_not_stop(project: Path) -> 
         import time
         import reanalysis.analysis
         def stubborn(*_, **__):
-            print("fitting", flush=True)
             try:
+                print("fitting", flush=True)
                 time.sleep(60)
             except KeyboardInterrupt:
                 print("cleaning up", flush=True)
