@@ -151,6 +151,15 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
+class _Columns:
+    """Slices of some standard deviations: scale of each, its column, and how many each has."""
+
+    divisor: Vector
+    column: NDArray[np.intp]
+    sizes: list[int]
+
+
+@dataclass(frozen=True, eq=False)
 class Grid:
     """Posterior of the variance parameters on nodes ``(t, phi, rho, common scale)``.
 
@@ -280,15 +289,24 @@ class Grid:
         tuple of numpy.ndarray of shape (r, q)
             Distribution function and density at each point.
         """
-        places, cumulative = self._sliced
+        return self._at(self._columns(parameters), x)
+
+    def _columns(self, parameters: Sequence[str]) -> "_Columns":
+        """Return which slices the parameters need, one after the other."""
+        places = self._sliced[0]
         chosen = [places[name] for name in parameters]
         share = np.concatenate([share for share, _ in chosen])
-        column = np.concatenate([np.arange(c.start, c.stop) for _, c in chosen])
-        sizes = [len(share) for share, _ in chosen]
         # Where the share is zero the standard deviation is zero: its distribution function is 1.
-        divisor = np.maximum(share, TINY) * self.problem.scale
+        return _Columns(
+            np.maximum(share, TINY) * self.problem.scale,
+            np.concatenate([np.arange(c.start, c.stop) for _, c in chosen]),
+            [len(share) for share, _ in chosen],
+        )
+
+    def _at(self, columns: "_Columns", x: Vector) -> tuple[Vector, Vector]:
+        sizes, divisor = columns.sizes, columns.divisor
         ratio = np.repeat(x, sizes, axis=0).T / divisor  # (q, slices of all parameters)
-        F, f = cumulative.at(np.arcsinh(ratio), column)
+        F, f = self._sliced[1].at(np.arcsinh(ratio), columns.column)
         first = np.cumsum([0, *sizes[:-1]])
         f = f / (np.sqrt(1 + ratio**2) * divisor)
         return np.add.reduceat(F, first, axis=1).T, np.add.reduceat(f, first, axis=1).T
@@ -312,8 +330,10 @@ class Grid:
         start = gammaincinv((mean / sd) ** 2, probabilities) * sd**2 / mean
         top = float(self.problem.tau(np.array(self.interval[1])))
 
+        columns = self._columns(parameters)
+
         def cdf_pdf(x: Vector) -> tuple[Vector, Vector]:
-            F, f = self.cdf_pdf(parameters, x.reshape(start.shape))
+            F, f = self._at(columns, x.reshape(start.shape))
             return F.ravel(), f.ravel()
 
         every = np.tile(probabilities, len(parameters))

@@ -44,7 +44,7 @@ Vector = NDArray[np.float64]
 Detail = Literal["full", "curves", "parameters"]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
-ORDERS_2D = ((24, 14), (40, 24), (60, 44), (100, 84), (160, 140))
+ORDERS_2D = ((24, 14), (40, 20), (60, 44), (100, 84), (160, 140))
 ORDERS_1D = ((32, 1), (48, 1), (80, 1), (160, 1), (400, 1))
 SCALE_ORDERS = (12, 18, 27, 40, 60)  # nodes of a common scale, beside each of the above
 LOG_EVIDENCE_TOLERANCE = 1e-4  # nats: a Bayes factor to a hundredth of a percent

@@ -35,6 +35,8 @@ class Rule:
         Take values at the nodes to Legendre coefficients.
     points : numpy.ndarray of shape (3 n,)
         Chebyshev points, ends included, for interpolation between them.
+    widths : numpy.ndarray of shape (3 n - 1,)
+        Distances between the points.
     matrices : numpy.ndarray of shape (3, 3 n, n)
         Take values at the nodes to the integral from -1, the value and the derivative at
         `points`; exact for polynomials of degree n - 1.
@@ -44,6 +46,7 @@ class Rule:
     weights: Vector
     coefficients: Vector
     points: Vector
+    widths: Vector
     matrices: Vector
 
 
@@ -74,6 +77,7 @@ def legendre_rule(n: int) -> Rule:
         weights,
         coefficients,
         points,
+        np.diff(points),
         np.stack([integrals, values, slopes]) @ coefficients,
     )
 
@@ -216,7 +220,7 @@ class Cumulative:
         u = np.minimum(np.maximum((t - self.interval[0]) / half - 1, -1), 1)
         left = np.searchsorted(points, u, side="right") - 1
         left = np.minimum(left, len(points) - 2)  # the end belongs to the last piece
-        width = np.diff(points)[left]
+        width = self.rule.widths[left]
         h = half * width
         s = (u - points[left]) / width
         flat = left * columns + (np.arange(columns) if column is None else column)
