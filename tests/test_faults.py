@@ -168,7 +168,7 @@ def test_an_interrupt_at_the_terminal_reaches_workers_too_and_is_one_line(projec
         *tallies, last = run.stderr.read().splitlines()
     assert run.returncode == 130, (tallies, last)
     assert last == "error: interrupted; finished fits are kept, and the same command goes on."
-    assert all(" of " in line for line in [first, *tallies])
+    assert [line for line in [first, *tallies] if " of " not in line] == []
     (kept,) = (project / "c").iterdir()
     assert len(read_lines(kept)) >= 1
 
