@@ -15,10 +15,18 @@ import pytest
 from scipy import integrate, stats
 
 from reanalysis.design import Design
-from reanalysis.exact.average import PSMA, BiasModel, average_models, psma_by_mechanism
+from reanalysis.exact.average import (
+    PSMA,
+    BiasModel,
+    average_models,
+    named_biases,
+    psma_by_mechanism,
+)
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
-from reanalysis.spec import ModelSpec
+from reanalysis.runner import run
+from reanalysis.spec import Average, Bias, ModelSpec
+from reanalysis.spec_file import load_reanalysis
 
 REFERENCE = Path(__file__).parent / "reference"
 ROBMA = ModelSpec(
@@ -143,6 +151,53 @@ def test_averaging_over_mechanisms_shares_the_weight_of_each_weight_function():
     assert {"tau_between", "tau_within"} <= set(average.averaged)
     assert len(psma_by_mechanism()) == 1 + 3 * 6 + 2
     assert sum(b.weight for b in psma_by_mechanism()[1:]) == pytest.approx(1)
+
+
+def test_the_spec_may_list_another_set_with_other_prior_probabilities():
+    biases = named_biases(
+        (
+            Bias("none"),
+            Bias("joint", (0.025,), weight=3.0),
+            Bias("joint", (0.05,), True),
+            Bias("pet"),
+        )
+    )
+    assert [bias.name for bias in biases] == [
+        "none",
+        "one-sided .025 (joint)",
+        "two-sided .05 (joint)",
+        "PET",
+    ]
+    average = average_models(
+        design_of("kaiser2021"), ROBMA, biases=biases, prior_effect=0.2, prior_bias=0.8
+    )
+    prior = average.models.groupby("bias")["prior"].sum()
+    assert prior["one-sided .025 (joint)"] == pytest.approx(0.8 * 3 / 5)
+    assert prior["none"] == pytest.approx(0.2)
+    assert average.inclusion.loc["effect", "prior"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bias": (Bias("joint"),)}, "at least one model with bias and one without"),
+        ({"bias": (Bias("none"), Bias("pet")), "mechanisms": ("study",)}, "give either bias"),
+        ({"prior_bias": 1.0}, "less than 1"),
+    ],
+)
+def test_a_set_that_cannot_be_averaged_is_refused_as_it_is_read(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Average("m", **settings)
+
+
+def test_an_average_that_fails_leaves_a_run_standing_and_gives_the_reason(tmp_path):
+    (tmp_path / "t.csv").write_text("study,r,n\nA,.1,50\nB,.2,50\nC,.3,50\n")
+    spec = tmp_path / "s.toml"
+    spec.write_text('[data]\npath = "t.csv"\n[[model]]\nname = "m"\n[average]\nmodel = "m"\n')
+    analysis = run(load_reanalysis(spec), engines=("exact",))
+    assert analysis.average is None
+    assert "all have the same, 0.146" in analysis.further.skipped["average"]
+    assert analysis.models["m"].exact is not None
 
 
 def test_thin_cannot_be_averaged_with_mechanisms_that_ignore_how_many_were_reported():

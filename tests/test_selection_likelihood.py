@@ -348,6 +348,15 @@ def test_a_decision_on_the_primary_effect_depends_on_its_own_bin_only():
     assert data.decided.tolist() == counts.tolist()
 
 
+def test_the_chance_that_a_sample_is_seen_does_not_vanish_in_rounding_far_out():
+    """With a mean of -1 one effect in 1e17 is significant, and never both of a sample."""
+    data = SelectionData(np.zeros(2), np.full(2, 0.02), np.zeros(2), Bins((0.025,)), "study")
+    tiny = np.array([[1.0, 1e-30]])
+    found = log_normaliser(data, np.full((1, 2), -1.0), [0.05], [0.0], tiny)[0, 0, 0]
+    cut, sd = stats.norm.isf(0.025) * np.sqrt(0.02), np.sqrt(0.02 + 0.0025)
+    assert found == pytest.approx(np.log(2) + stats.norm.logsf(cut, -1.0, sd), abs=1e-6)
+
+
 def test_one_effect_of_every_sample_is_primary():
     data = several_samples(np.random.default_rng(6), mechanism="study")
     with pytest.raises(ValueError, match="exactly one effect of every sample"):

@@ -1,7 +1,7 @@
 """What a reanalysis finds: every model of a plan, fitted and compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -192,8 +192,23 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
             first=not results,
             with_small_study=_wants(planned, results),
         )
-    average = _average(plan, options)
+    average, why_not = None, {}
+    try:
+        average = _average(plan, options)
+    except EngineError as error:
+        why_not = {"average": str(error)}
+        options.steps.note(f"no average of models: {error}")
     claims = ledger(plan.asked.claims, results, bias_bayes_factor=_bias(average))
+    further = make_further(
+        plan,
+        results,
+        claims,
+        options.engines,
+        options.seed,
+        options.steps,
+        store=options.store,
+        scheduler=options.scheduler,
+    )
     return Analysis(
         spec=plan.asked,
         data=plan.data,
@@ -203,16 +218,7 @@ def fit_all(plan: Plan, options: Options) -> Analysis:
         claims=claims,
         average=average,
         audit=findings,
-        further=make_further(
-            plan,
-            results,
-            claims,
-            options.engines,
-            options.seed,
-            options.steps,
-            store=options.store,
-            scheduler=options.scheduler,
-        ),
+        further=replace(further, skipped={**why_not, **further.skipped}),
         versions=versions(),
     )
 
@@ -222,16 +228,20 @@ def _average(plan: Plan, options: Options) -> "ModelAverage | None":
     wanted = plan.asked.average
     if wanted is None or "exact" not in options.engines or wanted.model not in plan.models:
         return None
-    from reanalysis.exact.average import PSMA, average_models, psma_by_mechanism
+    from reanalysis.exact.average import PSMA, average_models, named_biases, psma_by_mechanism
 
     planned = plan.models[wanted.model]
     options.steps.note(f"averaging models of {wanted.model} over effect, heterogeneity and bias")
     biases = PSMA if wanted.mechanisms == ("joint",) else psma_by_mechanism(wanted.mechanisms)
+    biases = named_biases(wanted.bias) or biases
     with one_blas_thread():
         return average_models(
             planned.design,
             planned.spec,
             biases=biases,
+            prior_effect=wanted.prior_effect,
+            prior_heterogeneity=wanted.prior_heterogeneity,
+            prior_bias=wanted.prior_bias,
             direction=planned.design.direction,
             seed=options.seed,
         )

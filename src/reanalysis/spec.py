@@ -34,6 +34,7 @@ __all__ = [
     "CONFIG",
     "Average",
     "Axis",
+    "Bias",
     "CalibrationPlan",
     "Claim",
     "DataSource",
@@ -237,6 +238,29 @@ class Rope:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Bias:
+    """One model of publication bias in a set that is averaged.
+
+    Attributes
+    ----------
+    mechanism : str
+        ``none``, ``pet``, ``peese``, or the mechanism of a weight function.
+    steps, two_sided : tuple of float, bool
+        Of a weight function.
+    weight : float
+        Prior weight among the models with bias, or among those without; scaled to add up to 1.
+    """
+
+    mechanism: Literal["none", "joint", "replace", "study", "pet", "peese"]
+    steps: Steps = (0.025, 0.5)
+    two_sided: Annotated[bool, Field(strict=True)] = False
+    weight: Annotated[Number, Field(gt=0, lt=float("inf"))] = 1.0
+
+
+Probability = Annotated[Number, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Average:
     """Which model is averaged over effect, heterogeneity and bias.
 
@@ -247,10 +271,31 @@ class Average:
     mechanisms : tuple of str
         Selection mechanisms that share the prior weight of each weight function; more than one
         needs samples with several effects.
+    bias : tuple of Bias
+        Models of bias and of its absence; those of RoBMA-PSMA where it is empty.
+    prior_effect, prior_heterogeneity, prior_bias : float
+        Prior probability that the component is there.
     """
 
     model: str
     mechanisms: Annotated[tuple[Literal["joint", "replace", "study"], ...], LIST] = ("joint",)
+    bias: Annotated[tuple[Bias, ...], LIST] = ()
+    prior_effect: Probability = 0.5
+    prior_heterogeneity: Probability = 0.5
+    prior_bias: Probability = 0.5
+
+    def __post_init__(self) -> None:
+        """Check that the set can say something about bias."""
+        present = {one.mechanism != "none" for one in self.bias}
+        if self.bias and len(present) < 2:
+            raise ValueError(
+                "bias needs at least one model with bias and one without, such as "
+                '[{ mechanism = "none" }, { mechanism = "joint", steps = [0.025] }]'
+            )
+        if self.bias and self.mechanisms != ("joint",):
+            raise ValueError(
+                "give either bias, in which each model names its mechanism, or mechanisms"
+            )
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -149,8 +149,8 @@ def make_enough_rows(design: Design, spec: ModelSpec) -> SelectionRows:
     Returns
     -------
     SelectionRows
-        With nodes chosen at the hardest place: sample effects as spread as all effects together,
-        nothing varying within samples, and weights down to 1 in 100.
+        With nodes chosen at the hardest place: sample effects half as spread again as all effects
+        together, nothing varying within samples, and weights down to 1 in 100.
     """
     rows = make_selection_rows(design, spec)
     if rows.mechanism != "replace" and np.all(rows.alone):
@@ -162,7 +162,7 @@ def make_enough_rows(design: Design, spec: ModelSpec) -> SelectionRows:
     omega = np.geomspace(1.0, 0.01, bins)
     at = {
         "beta": np.tile(beta, (3, 1)),
-        "tau_between": spread * np.array([0.25, 0.5, 1.0]),
+        "tau_between": spread * np.array([0.25, 0.75, 1.5]),
         "tau_within": np.zeros(3),
         "omega": np.tile(omega, (3, 1)),
     }

@@ -29,11 +29,19 @@ from reanalysis.exact.selection_target import Target
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate
 from reanalysis.selection.bias_priors import BIAS_PRIORS
-from reanalysis.spec import ModelSpec
+from reanalysis.spec import Bias, ModelSpec
 
-__all__ = ["PSMA", "BiasModel", "ModelAverage", "average_models", "psma_by_mechanism"]
+__all__ = [
+    "PSMA",
+    "BiasModel",
+    "ModelAverage",
+    "average_models",
+    "named_biases",
+    "psma_by_mechanism",
+]
 
 Vector = NDArray[np.float64]
+SAME = 1e-9  # relative difference of variances that is rounding
 BiasMechanism = Literal["none", "joint", "replace", "study", "pet", "peese"]
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
@@ -86,6 +94,30 @@ PSMA: tuple[BiasModel, ...] = (
     BiasModel("PET", "pet", 1 / 4),
     BiasModel("PEESE", "peese", 1 / 4),
 )
+
+
+def named_biases(given: Sequence[Bias]) -> tuple[BiasModel, ...]:
+    """Return the set of bias models that a spec lists, each with a name for tables.
+
+    Parameters
+    ----------
+    given : sequence of Bias
+        From the spec.
+
+    Returns
+    -------
+    tuple of BiasModel
+        For `average_models`.
+    """
+    models = []
+    for one in given:
+        name = {"none": "none", "pet": "PET", "peese": "PEESE"}.get(one.mechanism)
+        if name is None:
+            sides = "two-sided" if one.two_sided else "one-sided"
+            steps = ", ".join(f"{step:g}".removeprefix("0") for step in one.steps)
+            name = f"{sides} {steps} ({one.mechanism})"
+        models.append(BiasModel(name, one.mechanism, one.weight, one.steps, one.two_sided))
+    return tuple(models)
 
 
 def psma_by_mechanism(
@@ -220,8 +252,14 @@ def average_models(
         if not 0 < value < 1:
             raise ValueError(f"{name} must be between 0 and 1, not {value}")
     shares = _bias_shares(biases, prior_bias)
+    same = np.ptp(design.vi) <= SAME * design.vi.max()
+    if same and any(bias.mechanism in ("pet", "peese") for bias in biases):
+        raise EngineError(
+            "PET and PEESE ask how effects change with their standard error, but all have the "
+            f"same, {np.sqrt(design.vi[0]):.3g}; list other models of bias under [average]"
+        )
     if priors is None:
-        priors = resolve_priors(design, replace(spec, mechanism="none"))
+        priors = resolve_priors(design, replace(spec, mechanism="none", omega=(), primary=""))
     priors = {**BIAS_PRIORS, **priors}
     fitted = []
     for effect in (False, True):
@@ -231,7 +269,7 @@ def average_models(
                 prior *= prior_heterogeneity if heterogeneity else 1 - prior_heterogeneity
                 target = make_target(
                     design,
-                    replace(spec, mechanism=bias.mechanism, steps=bias.steps),
+                    replace(spec, mechanism=bias.mechanism, steps=bias.steps, omega=()),
                     priors,
                     two_sided=bias.two_sided,
                     direction=direction,

@@ -199,7 +199,7 @@ def make_target(
         mechanism,
         n_averaged=design.n_averaged,
         n_measured=design.n_measured,
-        primary=design.primary,
+        primary=design.primary if mechanism == "study" else None,
         cutoffs=_t_cutoffs(design, bins) if p_values == "t" else np.empty(0),
     )
     if mechanism == "none":

@@ -22,15 +22,15 @@ Vector = NDArray[np.float64]
 
 # Nodes per axis, from the first grid to the last, so that no axis errs much more than another.
 ORDERS: Mapping[str, tuple[int, ...]] = {
-    "beta": (11, 13, 16, 21, 32, 48),
-    "tau": (10, 13, 16, 21, 32, 48),
+    "beta": (11, 13, 18, 26, 36, 50),
+    "tau": (10, 13, 16, 21, 30, 48),
     "angle": (6, 7, 9, 11, 16, 24),
     "bias": (22, 28, 36, 48, 66, 90),
 }
 OMEGA_ORDERS: Mapping[int, tuple[int, ...]] = {
     1: (6, 7, 9, 12, 20, 34),
     2: (5, 6, 8, 10, 17, 28),
-    3: (5, 6, 7, 10, 14, 20),
+    3: (5, 6, 7, 9, 12, 18),
 }
 LEVELS = 6
 MOST_WEIGHTS = 3  # free weights on a tensor grid

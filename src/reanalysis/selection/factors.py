@@ -353,8 +353,18 @@ def _expected_product(shares: Sequence[Sequence[Vector]], weights: Vector, omega
 def _best_survives(rows: _Rows, weights: Vector) -> Vector:
     reached = _reached(rows.points, rows.location, rows.sd, rows.cutoffs)
     # Linear in the weights of the bins, so the nodes can be summed first.
-    expected = [(1 - rows.layout.product(1 - above)) @ weights for above in reached]
+    expected = [_any_reaches(rows.layout, above) @ weights for above in reached]
     return (rows.points.last + rows.points.mix([tail[..., None] for tail in expected]))[:, :, 0]
+
+
+def _any_reaches(layout: Layout, above: Vector) -> Vector:
+    # A_1 + (1 - A_1) A_2 + ...: 1 - prod(1 - A) would be rounding error far out.
+    first, *others = layout.parts(above)
+    total = first.copy()
+    for part in others:
+        some = total[:, : part.shape[1]]
+        some += (1 - some) * part
+    return total
 
 
 def _any_survives(rows: _Rows, weights: Vector) -> Vector:
