@@ -179,10 +179,20 @@ def test_results_of_other_versions_are_compared_but_for_the_look_of_the_report(r
     assert "made with scipy 1.0" in result.stdout
 
 
-@pytest.mark.parametrize("key", ["models", "engines", "seed", "name"])
+@pytest.mark.parametrize("key", ["models", "engines", "seed", "name", "title", "data"])
 def test_results_that_lack_what_a_run_is_repeated_from_are_bad_input(run: Path, key: str) -> None:
     edit(run / "results.json", lambda document: document.update({key: None}))
-    assert verify(run).exit_code == 2
+    for command in ("verify", "render"):
+        result = CliRunner().invoke(main, [command, str(run)])
+        assert result.exit_code == 2
+        assert f"results.json: '{key}' is missing or no" in result.stderr
+
+
+def test_results_whose_model_lost_its_effects_are_bad_input(run: Path) -> None:
+    edit(run / "results.json", lambda document: document["models"]["m"].pop("effects"))
+    result = CliRunner().invoke(main, ["render", str(run)])
+    assert result.exit_code == 2
+    assert "'models.m.effects' is missing or no list; it was changed after" in result.stderr
 
 
 def test_a_folder_without_results_is_bad_input(tmp_path: Path) -> None:

@@ -29,6 +29,18 @@ from reanalysis.spec import SpecError
 
 __all__ = ["OutputFolder", "load_results", "render_folder", "results_text", "write_atomically"]
 
+# What the results of every run hold, and the type it has in JSON.
+PARTS = {
+    "name": str,
+    "title": str,
+    "seed": int,
+    "engines": list,
+    "versions": dict,
+    "data": dict,
+    "models": dict,
+}
+MODEL_PARTS = {"k": int, "m": int, "coefficients": list, "spec": dict, "effects": list}
+
 RECORD = "run.json"
 
 
@@ -241,7 +253,30 @@ def load_results(path: Path) -> dict[str, Any]:
         raise SpecError(
             [f"{file}: not results of this version (contract {CONTRACT}); run the analysis again."]
         )
+    problems = _missing_parts(document)
+    if problems:
+        again = "it was changed after the run; run the analysis again."
+        raise SpecError([f"{file}: {problem}; {again}" for problem in problems])
     return document
+
+
+def _missing_parts(document: dict[str, Any]) -> list[str]:
+    """Name what every run writes and this document lacks: a page cannot be made without it."""
+    problems = [
+        f"'{key}' is missing or no {kind.__name__}"
+        for key, kind in PARTS.items()
+        if not isinstance(document.get(key), kind)
+    ]
+    if problems:
+        return problems
+    if not document["models"]:
+        return ["'models' is empty"]
+    return [
+        f"'models.{name}.{key}' is missing or no {kind.__name__}"
+        for name, model in document["models"].items()
+        for key, kind in MODEL_PARTS.items()
+        if not isinstance(model, dict) or not isinstance(model.get(key), kind)
+    ]
 
 
 def load_record(path: Path) -> dict[str, Any]:

@@ -114,7 +114,6 @@ def verify_folder(folder: Path) -> Verification:
         If a file cannot be read.
     """
     document = load_results(folder)
-    _check_form(folder, document)
     differences = list(_changed_files(folder))
     saved = _SavedNuts(folder, document)
     try:
@@ -205,24 +204,10 @@ def _of_nuts(row: object) -> bool:
     return isinstance(row, dict) and row.get("engine") == "nuts"
 
 
-def _check_form(folder: Path, document: Json) -> None:
-    """Refuse a document that lacks what a run can be repeated from."""
-    models, engines, seed = (document.get(key) for key in ("models", "engines", "seed"))
-    sound = (
-        isinstance(models, dict)
-        and all(isinstance(model, dict) for model in models.values())
-        and isinstance(engines, list)
-        and all(engine in ENGINES for engine in engines)
-        and isinstance(seed, int)
-        and isinstance(document.get("name"), str)
-    )
-    if not sound:
-        raise SpecError(
-            [f"{folder / 'results.json'}: lacks models, engines, seed or name; run it again."]
-        )
-
-
 def _recompute(folder: Path, document: Json, saved: _SavedNuts) -> Json:
+    strange = [engine for engine in document["engines"] if engine not in ENGINES]
+    if strange:
+        raise SpecError([f"{folder / 'results.json'}: engines: {strange[0]!r} is none."])
     asked = load_archive(folder, document["name"])
     planned = plan(asked, models=list(document["models"]))
     options = Options(engines=tuple(document["engines"]), seed=document["seed"], keep=saved.keep)
