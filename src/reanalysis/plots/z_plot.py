@@ -99,7 +99,8 @@ def implied_density(chosen: Selected, grid: NDArray[np.float64], sign: int) -> N
     centre = sign * estimates[chosen.focus]["mean"] / sei
     u = (grid - centre) / spread
     density = np.exp(-0.5 * u * u) / (np.sqrt(2 * np.pi) * spread)
-    edges, weights = _weights(chosen.model["spec"]["steps"], estimates)
+    spec = chosen.model["spec"]
+    edges, weights = _weights(spec["steps"], spec.get("omega", ()), estimates)
     if len(weights) > 1:
         above = ndtr(-(np.array([np.inf, *edges, -np.inf]) - centre) / spread)
         mass = np.diff(above, axis=1) @ np.array(weights)
@@ -140,10 +141,10 @@ def _observed(chosen: Selected) -> NDArray[np.float64]:
 
 
 def _weights(
-    steps: Sequence[float], estimates: Mapping[str, Any]
+    steps: Sequence[float], held: Sequence[float], estimates: Mapping[str, Any]
 ) -> tuple[list[float], list[float]]:
     """Return the critical values from the most significant down, and the weight of each bin."""
-    weights = [1.0]
+    weights = [float(weight) for weight in held] or [1.0]
     while f"omega[{len(weights) + 1}]" in estimates:
         weights.append(float(estimates[f"omega[{len(weights) + 1}]"]["mean"]))
     return [-float(ndtri(step)) for step in steps][: len(weights) - 1], weights
