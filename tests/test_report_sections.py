@@ -147,6 +147,18 @@ def test_the_claim_of_no_bias_is_answered_by_its_own_method_and_by_the_average(
     assert f"{bias['bayes_factor']:.2f} to 1 for publication bias" in claims
 
 
+def test_the_multiverse_names_the_decision_behind_every_unclear_end(
+    html: str, document: dict
+) -> None:
+    unclear = [u for u in document["multiverse"]["universes"] if u["conclusion"] == "unclear"]
+    assert unclear
+    assert all(u["mechanism"] != "nothing went missing" for u in unclear)
+    assert (
+        f"All {len(unclear)} combinations that end unclear decide otherwise than the headline "
+        "about: How results went missing" in section(html, "multiverse").replace("\xa0", " ")
+    )
+
+
 def test_the_methods_text_names_every_prior(html: str) -> None:
     assert (
         "normal(0, 0.5) (average effect), half-normal(0.25) (heterogeneity, total) and beta(1, 1) "

@@ -1,6 +1,6 @@
 """The multiverse: how many ways of doing it agree, and which decision matters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reanalysis.plots.source import Selected
@@ -14,6 +14,14 @@ from reanalysis.report.tables import Column, Table, missing, numeric, text
 from reanalysis.wording import Scale, number, readable_scale
 
 __all__ = ["make_multiverse"]
+
+MEANING = {
+    "substantial": "the interval lies beyond the smallest effect of interest",
+    "positive": "above zero",
+    "negative": "below zero",
+    "unclear": "zero inside",
+    "negligible": "too small to matter",
+}
 
 
 def make_multiverse(
@@ -55,7 +63,7 @@ def _sentences(found: Mapping[str, Any], scale: Scale) -> list[str]:
     universes = [u for u in found["universes"] if "estimate" in u]
     conclusions = [u["conclusion"] for u in universes]
     counts = {c: conclusions.count(c) for c in sorted(set(conclusions), key=conclusions.index)}
-    tally = ", ".join(f"{name} in {count:,}" for name, count in counts.items())
+    tally = ", ".join(f"{name} ({MEANING[name]}) in {n:,}" for name, n in counts.items())
     estimates = [u["estimate"] for u in universes]
     low, high = min(estimates), max(estimates)
     sentences = [
@@ -63,6 +71,7 @@ def _sentences(found: Mapping[str, Any], scale: Scale) -> list[str]:
         f"exact engine. The conclusion is {tally}; estimates ({scale.symbol}) go from "
         f"{scale.value(low, 3)} to {scale.value(high, 3)}."
     ]
+    sentences += _common_causes(found, universes)
     turning = [d for d in found["decisions"] if d["changes_conclusion"]]
     if turning:
         names = "; ".join(
@@ -81,6 +90,25 @@ def _sentences(found: Mapping[str, Any], scale: Scale) -> list[str]:
             f"{found['failed']:,} combinations could not be fitted; results.json names the reasons."
         )
     return sentences
+
+
+def _common_causes(
+    found: Mapping[str, Any], universes: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Name the decisions that every combination with some other conclusion takes differently."""
+    headline = universes[0]
+    for conclusion in dict.fromkeys(u["conclusion"] for u in universes):
+        ending = [u for u in universes if u["conclusion"] == conclusion]
+        causes = [
+            f"{found['titles'][axis]} (not “{headline[axis]}”)"
+            for axis in found["axes"]
+            if all(u[axis] != headline[axis] for u in ending)
+        ]
+        if causes and conclusion != headline["conclusion"]:
+            yield (
+                f"All {len(ending):,} combinations that end {conclusion} decide otherwise than the "
+                f"headline about: {'; '.join(causes)}."
+            )
 
 
 def _decisions(found: Mapping[str, Any]) -> Table:
