@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from reanalysis.design import Design
 from reanalysis.exact.batch_posterior import MEMORY, Nodes, Posteriors, condition, make_nodes
-from reanalysis.exact.grid import Problem
 from reanalysis.exact.normal import (
     LOG_EVIDENCE_TOLERANCE,
     MEAN_TOLERANCE,
@@ -22,6 +21,7 @@ from reanalysis.exact.normal import (
     ORDERS_2D,
     make_problem,
 )
+from reanalysis.exact.problem import Problem
 from reanalysis.exact.quadrature import Interval, zoom
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec

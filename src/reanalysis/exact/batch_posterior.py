@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from reanalysis.design import Design
-from reanalysis.exact.grid import Problem
+from reanalysis.exact.problem import Problem
 from reanalysis.exact.quadrature import Interval, Rule, graded, invert, legendre_rule
 from reanalysis.priors import LOG_2PI
 

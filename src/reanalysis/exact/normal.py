@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.exact.derived import mean_correlation
-from reanalysis.exact.grid import (
-    Grid,
-    Heterogeneity,
-    Problem,
-    evaluate_grid,
-    find_box,
-    point_loglik,
-)
+from reanalysis.exact.evaluation import evaluate_grid, find_box, point_loglik
+from reanalysis.exact.grid import Grid
 from reanalysis.exact.mixtures import NormalMixtures
+from reanalysis.exact.problem import Heterogeneity, Problem
 from reanalysis.exact.shrinkage import shrink
 from reanalysis.exact.side import side_curve, side_estimate, side_parameters
 from reanalysis.marginal import Statistics

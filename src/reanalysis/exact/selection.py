@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from reanalysis.design import Design, resolve_priors
-from reanalysis.exact.grid import Heterogeneity, Problem
+from reanalysis.exact.problem import Heterogeneity, Problem
 from reanalysis.exact.selection_fit import CrossCheck, integrate_target
 from reanalysis.exact.selection_summaries import (
     density_curves,

@@ -1,9 +1,9 @@
 """The posterior of a selection model as a function of box coordinates.
 
 Coordinates, in this order: the coefficients; ``t`` and the angle ``phi`` of the heterogeneity
-(`reanalysis.exact.grid`); ``s`` of the PET or PEESE coefficient; the square roots of the weights'
-coordinates (`WeightPrior`), because weights near zero matter on a finer scale. Quadrature and
-importance sampling both integrate this one function, by routes that share nothing else.
+(`reanalysis.exact.problem`); ``s`` of the PET or PEESE coefficient; the square roots of the
+weights' coordinates (`WeightPrior`), because weights near zero matter on a finer scale. Quadrature
+and importance sampling both integrate this one function, by routes that share nothing else.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from reanalysis.exact.grid import Problem
+from reanalysis.exact.problem import Problem
 from reanalysis.priors import Prior
 from reanalysis.selection import (
     SelectionData,
     WeightPrior,
     log_factor,
-    log_likelihood,
     log_unselected,
 )
 
@@ -28,6 +27,7 @@ __all__ = ["Target"]
 Vector = NDArray[np.float64]
 
 NEGLIGIBLE = 40.0  # nats below the best point
+PER_UNREPORTED = 3.0  # nats that an unreported effect may cost at the best point
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class Target:
             return value
         least = value + np.log(omega) @ self.data.decided
         most = least + self._largest_factor(eta, between, within, omega)
-        near = most > least.max() - NEGLIGIBLE
+        near = most > least.max() - self._margin
         value[~near] = -np.inf
         if near.any():
             value[near] += log_factor(
@@ -189,14 +189,32 @@ class Target:
             return self.weights.logpdf(v**2) + np.sum(np.log(2 * v), axis=-1)
 
     def log_density_table(self, base: Vector, v: Vector) -> Vector:
-        """Return the log density at every pair of base (S, ...) and weight (R, J - 1) points."""
-        return (
-            log_likelihood(
-                self.data, self.means(base), *self.heterogeneity(base), self.weights.omega(v**2)
-            )
-            + self.log_prior_base(base)[:, None]
-            + self.log_prior_weights(v)
+        """Return the log density at every pair of base (S, ...) and weight (R, J - 1) points.
+
+        As in `log_density`, base points that cannot matter are given none.
+        """
+        eta, (between, within) = self.means(base), self.heterogeneity(base)
+        omega, prior = self.weights.omega(v**2), self.log_prior_weights(v)
+        value = self.log_prior_base(base) + log_unselected(self.data, eta, between, within)
+        if self.data.mechanism == "none":
+            return value[:, None] + prior
+        reported = np.log(omega) @ self.data.decided
+        rarest = np.broadcast_to(omega.min(axis=0), (len(base), omega.shape[1]))
+        most = value + reported.max() + self._largest_factor(eta, between, within, rarest)
+        near = most > value.max() + reported.max() - self._margin
+        table = np.full((len(base), len(omega)), -np.inf)
+        table[near] = (
+            value[near, None]
+            + log_factor(self.data, eta[near], between[near], within[near], omega)
+            + prior
         )
+        return table
+
+    @property
+    def _margin(self) -> float:
+        """How far below the best point's bound a point cannot matter, in nats."""
+        # Under `thin` the best point has a factor below 1 for every unreported effect.
+        return NEGLIGIBLE + PER_UNREPORTED * float(self.data.missing.sum())
 
     def constrain(self, z: Vector) -> tuple[Vector, Vector]:
         """Map the real line to the coordinates; return points and log Jacobian."""

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import gammainccinv, gammaincinv, ndtr, ndtri
 
 from reanalysis.design import Design, resolve_priors
-from reanalysis.exact.grid import Grid, Problem, find_box
+from reanalysis.exact.evaluation import find_box
+from reanalysis.exact.grid import Grid
 from reanalysis.exact.normal import (
     CURVE_POINTS,
     LOG_EVIDENCE_TOLERANCE,
@@ -29,6 +30,7 @@ from reanalysis.exact.normal import (
     make_problem,
     refined_grids,
 )
+from reanalysis.exact.problem import Problem
 from reanalysis.exact.quadrature import Cumulative, Interval, Rule, invert, legendre_rule
 from reanalysis.priors import LOG_2PI, Prior
 from reanalysis.results import EngineError, Estimate, Posterior
