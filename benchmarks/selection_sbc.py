@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the exact engine, mechanism by mechanism.
+"""Simulation-based calibration of the exact engine or of NUTS, mechanism by mechanism.
 
 Draws parameters from the priors and a literature from the mechanism's simulator, fits it and notes
 the posterior probability below each true value; over many replicates these are uniform (Talts et
@@ -7,7 +7,7 @@ interrupted run goes on where it stopped; the same seed gives the same replicate
 folder nothing is kept.
 
     python benchmarks/selection_sbc.py [FOLDER] [--replicates N] [--mechanisms joint study ...]
-                                                [--levels 2 3]
+                                                [--levels 2 3] [--engine exact]
 
 Two levels: 15 samples with one effect, one step at .025 (under 'thin' two effects are measured).
 Three levels: 8 samples with two effects, one step at .025.
@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from reanalysis.calibration.sampled import locate_by_nuts
 from reanalysis.design import Design
-from reanalysis.exact.selection_calibration import calibrate_selection
+from reanalysis.exact.selection_calibration import calibrate_selection, simulate_replicate
 from reanalysis.priors import Prior
+from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
 MECHANISMS = ("joint", "replace", "study", "thin")
@@ -54,14 +56,29 @@ def design_of(mechanism: str, levels: int) -> Design:
     )
 
 
-def run(mechanism: str, levels: int, replicates: int, path: Path) -> pd.DataFrame:
+def sampled_ranks(design: Design, spec: ModelSpec, seed: int) -> pd.DataFrame:
+    """Return the ranks of one replicate among draws of NUTS; NaN if the chains do not mix."""
+    rng = np.random.default_rng(seed)
+    truth, published = simulate_replicate(design, spec, spec.priors, rng)
+    try:
+        below = dict(locate_by_nuts(truth, published, spec, seed=seed).below)
+    except EngineError:
+        below = dict.fromkeys((*truth, "log_likelihood"), np.nan)
+    return pd.DataFrame([below])[[*truth, "log_likelihood"]]
+
+
+def run(mechanism: str, levels: int, replicates: int, path: Path, engine: str) -> pd.DataFrame:
     """Return the ranks, simulating those that the file does not have yet."""
-    spec = ModelSpec(name="sbc", mechanism=mechanism, steps=(0.025,))
     priors = PRIORS if levels == 2 else PRIORS | WITHIN
+    spec = ModelSpec(name="sbc", mechanism=mechanism, steps=(0.025,), priors=priors)
     design = design_of(mechanism, levels)
     done = len(pd.read_csv(path)) if path.exists() else 0
     for replicate in range(done, replicates):
-        row = calibrate_selection(design, spec, priors, replicates=1, seed=10_000 + replicate)
+        seed = 10_000 + replicate
+        if engine == "nuts":
+            row = sampled_ranks(design, spec, seed)
+        else:
+            row = calibrate_selection(design, spec, priors, replicates=1, seed=seed)
         row.to_csv(path, mode="a", header=not path.exists(), index=False, float_format="%.6g")
     return pd.read_csv(path)
 
@@ -89,15 +106,16 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=100)
     parser.add_argument("--mechanisms", nargs="+", default=MECHANISMS, choices=MECHANISMS)
     parser.add_argument("--levels", nargs="+", type=int, default=(2, 3), choices=(2, 3))
+    parser.add_argument("--engine", default="exact", choices=("exact", "nuts"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as nowhere:
         folder = given.folder or Path(nowhere)
         folder.mkdir(parents=True, exist_ok=True)
         for levels in given.levels:
             for mechanism in given.mechanisms:
-                path = folder / f"{mechanism}_{levels}.csv"
-                ranks = run(mechanism, levels, given.replicates, path)
-                report(f"{mechanism}, {levels} levels", ranks)
+                path = folder / f"{given.engine}_{mechanism}_{levels}.csv"
+                ranks = run(mechanism, levels, given.replicates, path, given.engine)
+                report(f"{mechanism}, {levels} levels, {given.engine}", ranks)
 
 
 if __name__ == "__main__":

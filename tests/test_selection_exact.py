@@ -335,6 +335,24 @@ def test_unreported_effects_that_could_not_have_failed_are_an_error_and_no_numbe
         fit_exact_selection(design, spec_of("thin"))
 
 
+@pytest.mark.parametrize("mechanism", ["joint", "replace", "study", "thin"])
+def test_points_that_cannot_matter_have_no_density_and_cost_no_nodes(mechanism):
+    """With a mean of 8 an unreported effect could not have failed, whatever the nodes."""
+    design = ten_effects(
+        np.linspace(-0.1, 0.5, 10),
+        cluster=np.repeat(np.arange(5), 2),
+        cluster_names=tuple("abcde"),
+        n_measured=np.full(5, 4.0),
+    )
+    spec = spec_of(mechanism)
+    target = make_target(design, spec, {"mu": MU, "tau_between": TAU})
+    base, v = np.array([[0.1, 1.0], [8.0, 0.1]]), np.array([[0.4], [0.9]])
+    table = target.log_density_table(base, v)
+    assert np.all(table[1] == -np.inf)
+    direct = target.log_density(np.column_stack([np.repeat(base[:1], 2, axis=0), v]))
+    assert table[0] == pytest.approx(direct, abs=1e-7)
+
+
 def test_correlated_sampling_errors_are_refused():
     spec = replace(spec_of(), sampling_correlation=0.5)
     with pytest.raises(EngineError, match="independent sampling errors"):
