@@ -19,7 +19,7 @@ from reanalysis.calibration import (
 )
 from reanalysis.dataset import Dataset
 from reanalysis.design import Design, make_design, resolve_priors
-from reanalysis.exact import fit_exact, normal
+from reanalysis.exact import fit_exact, refinement
 from reanalysis.exact.batch import fit_batch
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError
@@ -110,8 +110,8 @@ def test_the_batched_engine_agrees_with_the_exact_engine(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Interval ends of standard deviations need finer grids there than its means do.
-    orders = normal.ORDERS_2D
-    monkeypatch.setattr(normal, "ORDERS_2D", (*orders[2:], *orders[-2:]))
+    orders = refinement.ORDERS_2D
+    monkeypatch.setattr(refinement, "ORDERS_2D", (*orders[2:], *orders[-2:]))
     design, spec = CASES[case]
     count = 2 if isinstance(spec.sampling_correlation, Prior) else 5
     Y = simulate(design, spec, count, np.random.default_rng(1)).Y

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reanalysis.calibration import simulate, simulate_given
 from reanalysis.design import Design
-from reanalysis.exact.normal import refined_grids
+from reanalysis.exact.refinement import refined_grids
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 

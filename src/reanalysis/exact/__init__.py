@@ -1,7 +1,8 @@
 """Deterministic engines: the posterior by quadrature, with a stated numerical error."""
 
 from reanalysis.design import Design
-from reanalysis.exact.normal import Detail, fit_normal, log_evidence
+from reanalysis.exact.evidence import log_evidence
+from reanalysis.exact.normal import Detail, fit_normal
 from reanalysis.exact.scale import fit_scale_model
 from reanalysis.results import Posterior
 from reanalysis.spec import ModelSpec

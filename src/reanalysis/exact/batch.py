@@ -2,7 +2,7 @@
 
 Many data sets on one grid of variances are a few matrix products
 (`reanalysis.exact.batch_posterior`). Data sets with similar heterogeneity share a grid, so that it
-stays small; each data set is held to the tolerance of `reanalysis.exact.normal` by itself.
+stays small; each data set is held to the tolerance of `reanalysis.exact.refinement` by itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from reanalysis.design import Design
 from reanalysis.exact.batch_posterior import MEMORY, Nodes, Posteriors, condition, make_nodes
-from reanalysis.exact.normal import (
+from reanalysis.exact.problem import Problem
+from reanalysis.exact.quadrature import Interval, zoom
+from reanalysis.exact.refinement import (
     LOG_EVIDENCE_TOLERANCE,
     MEAN_TOLERANCE,
     ORDERS_1D,
     ORDERS_2D,
     make_problem,
 )
-from reanalysis.exact.problem import Problem
-from reanalysis.exact.quadrature import Interval, zoom
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 from reanalysis.threads import one_blas_thread

@@ -16,8 +16,8 @@ from reanalysis.design import LOG_TAU_RATIO, Design, resolve_priors
 from reanalysis.exact.coefficients import CoefficientPosterior
 from reanalysis.exact.grid import Grid
 from reanalysis.exact.mixtures import NormalMixtures
-from reanalysis.exact.normal import refined_grids
 from reanalysis.exact.quadrature import Cumulative, Interval, invert, legendre_rule
+from reanalysis.exact.refinement import refined_grids
 from reanalysis.priors import Prior
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec

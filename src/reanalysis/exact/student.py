@@ -19,19 +19,17 @@ from scipy.special import gammainccinv, gammaincinv, ndtr, ndtri
 from reanalysis.design import Design, resolve_priors
 from reanalysis.exact.evaluation import find_box
 from reanalysis.exact.grid import Grid
-from reanalysis.exact.normal import (
-    CURVE_POINTS,
+from reanalysis.exact.normal import Detail
+from reanalysis.exact.normal_estimates import CURVE_POINTS, density_curves, parameter_estimates
+from reanalysis.exact.problem import Problem
+from reanalysis.exact.quadrature import Cumulative, Interval, Rule, invert, legendre_rule
+from reanalysis.exact.refinement import (
     LOG_EVIDENCE_TOLERANCE,
     MEAN_TOLERANCE,
     PROBABILITY_TOLERANCE,
-    Detail,
-    _densities,
-    _parameters,
     make_problem,
     refined_grids,
 )
-from reanalysis.exact.problem import Problem
-from reanalysis.exact.quadrature import Cumulative, Interval, Rule, invert, legendre_rule
 from reanalysis.priors import LOG_2PI, Prior
 from reanalysis.results import EngineError, Estimate, Posterior
 from reanalysis.spec import ModelSpec
@@ -95,7 +93,7 @@ def fit_student(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> 
     normal = replace(spec, effects="normal", priors=priors)
     model = _Model.of(design, spec, normal)
     coarse, fine = _refine(model, spec.name)
-    estimates = _parameters(design, fine.grid, coarse.grid)
+    estimates = parameter_estimates(design, fine.grid, coarse.grid)
     estimates |= {"mu": fine.estimate("mu", coarse), "nu": fine.estimate("nu", coarse)}
     posterior = Posterior(
         engine="exact",
@@ -105,7 +103,7 @@ def fit_student(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> 
     )
     if detail == "parameters":
         return posterior
-    densities = _densities(design, fine.grid, estimates)
+    densities = density_curves(design, fine.grid, estimates)
     densities |= {name: fine.curve(name) for name in ("mu", "nu")}
     posterior = replace(posterior, densities=densities)
     if detail == "curves":

@@ -9,7 +9,7 @@ import numpy as np
 from reanalysis.design import Design
 from reanalysis.exact import fit_exact, log_evidence
 from reanalysis.exact.mixtures import NormalMixtures
-from reanalysis.exact.normal import refined_grids
+from reanalysis.exact.refinement import refined_grids
 from reanalysis.results import EngineError
 from reanalysis.spec import ModelSpec
 
