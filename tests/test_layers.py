@@ -19,6 +19,7 @@ ROWS = [
     # numbers and words
     [
         "atomic",
+        "memory",
         "nearest",
         "progress",
         "sampler_settings",

@@ -19,6 +19,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from reanalysis import memory
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -30,8 +32,11 @@ TASK_SECONDS = 0.5  # of one Dask task: its overhead is milliseconds, and nobody
 IN_PROCESS_SECONDS = 15.0  # what is done here sooner than by a cluster that has yet to start
 ERROR = "error"
 # Dask has workers give every freed array back to the system, and fetching the pages anew doubles
-# the time of a fit; so its own setting is replaced by the one about threads alone.
-WORKER_ENVIRONMENT = {f"{library}_NUM_THREADS": 1 for library in ("OMP", "MKL", "OPENBLAS")}
+# the time of a fit; so its own setting is replaced.
+WORKER_ENVIRONMENT = {
+    **{f"{library}_NUM_THREADS": 1 for library in ("OMP", "MKL", "OPENBLAS")},
+    **memory.WORKER_ENVIRONMENT,
+}
 
 
 @dataclass(frozen=True)

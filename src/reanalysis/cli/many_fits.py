@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reanalysis.cli.caches import provide_caches
 from reanalysis.cli.faults import GATE
 from reanalysis.cli.options import JSON, OUTSIDE
+from reanalysis.cli.process import prepare_process
 
 if TYPE_CHECKING:
     from reanalysis.calibration import Engine
@@ -44,7 +44,7 @@ def multiverse(
 
     Results are kept as they come: the same command goes on where a run was stopped.
     """
-    provide_caches(ctx)
+    prepare_process(ctx)
     from reanalysis.atomic import write_together
     from reanalysis.multiverse import run_multiverse
     from reanalysis.output import OutputFolder
@@ -124,7 +124,7 @@ def calibrate(
 
     Exit status 3 if the posterior is not calibrated (p < .001 for any quantity).
     """
-    provide_caches(ctx)
+    prepare_process(ctx)
     from reanalysis.atomic import write_together
     from reanalysis.calibration import calibrate as run_calibration
     from reanalysis.output import OutputFolder

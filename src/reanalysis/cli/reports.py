@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reanalysis.cli.caches import provide_caches
 from reanalysis.cli.faults import DIFFERS, GATE
 from reanalysis.cli.options import JSON, OUTSIDE
+from reanalysis.cli.process import prepare_process
 
 if TYPE_CHECKING:
     from reanalysis.analysis import Analysis
@@ -56,7 +56,7 @@ def run(
     began = time.monotonic()
     asked = load_source(spec)
     folder = Path(out) if out is not None else Path("reports") / asked.name
-    provide_caches(ctx)
+    prepare_process(ctx)
     with watch() as progress:
         analysis = run_analysis(
             asked,
@@ -88,7 +88,7 @@ def _status(analysis: "Analysis") -> int:
 @click.pass_context
 def render(ctx: click.Context, folder: str) -> None:
     """Make the report of DIR again from its results; nothing is fitted."""
-    provide_caches(ctx)
+    prepare_process(ctx)
     from reanalysis.output import render_folder
     from reanalysis.terminal import say
 
@@ -105,7 +105,7 @@ def verify(ctx: click.Context, folder: str, as_json: bool) -> None:
     Uses the data and the spec that the run archived in DIR; changes nothing. Exit status 1 if
     anything differs.
     """
-    provide_caches(ctx)
+    prepare_process(ctx)
     from reanalysis.terminal import say
     from reanalysis.verification import verify_folder
 
