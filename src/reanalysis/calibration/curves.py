@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from reanalysis.design import Design
 from reanalysis.exact import fit_exact
@@ -69,6 +68,9 @@ class _Cumulative:
     """The distribution function of a density curve: what lies outside of it is nothing."""
 
     def __init__(self, x: Vector, density: Vector) -> None:
+        # Imported here: it brings SciPy's optimisers, which no plain run needs.
+        from scipy.interpolate import CubicSpline
+
         kept = np.concatenate([[True], np.diff(x) > 0])
         self._x = x[kept]
         self._integral = CubicSpline(self._x, density[kept]).antiderivative()
