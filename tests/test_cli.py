@@ -225,6 +225,14 @@ def test_check_for_machines(project: Path) -> None:
     assert document["models"]["three_level"]["priors"]["mu"]["prior"] == "normal(mu=0, sigma=0.5)"
 
 
+def test_check_says_which_priors_are_in_units_of_the_common_scale() -> None:
+    models = json.loads(succeed("check", "kaiser2021", "--json").stdout)["models"]
+    assert models["moderators_joint"]["priors"]["beta[late_share]"]["times"] == "beta_scale"
+    assert "times" not in models["moderators_joint"]["priors"]["beta[intercept]"]
+    assert "times" not in models["moderator_late"]["priors"]["beta[late_share]"]
+    assert ", times beta_scale" in succeed("check", "kaiser2021").stdout
+
+
 def test_faults_for_machines_come_with_their_exit_status(project: Path) -> None:
     (project / "bad.csv").write_text("r,n\n2,30\n.3,2\n")
     result = invoke("check", "bad.csv", "--json")

@@ -44,6 +44,7 @@ def check(ctx: click.Context, spec: str, as_json: bool, allow_outside: bool) -> 
 
 def _plan_document(planned: "Plan") -> dict[str, Any]:
     from reanalysis.design import resolve_priors
+    from reanalysis.moderators import COMMON_SCALE, shrunk_columns
 
     asked, data = planned.asked, planned.data
     models = {}
@@ -51,6 +52,8 @@ def _plan_document(planned: "Plan") -> dict[str, Any]:
     for name, entry in planned.models.items():
         model, reading, design = entry.spec, entry.data, entry.design
         notes += [note for note in reading.notes if note not in notes]
+        priors = resolve_priors(design, model)
+        scaled = {design.coefficients[i] for i in shrunk_columns(design.coefficients, priors)}
         models[name] = {
             "title": model.title or name,
             "table": reading.resource,
@@ -66,8 +69,9 @@ def _plan_document(planned: "Plan") -> dict[str, Any]:
                     "prior": str(prior),
                     "central_95": [float(q) for q in prior.ppf([0.025, 0.975])],
                     "rationale": prior.rationale,
+                    **({"times": COMMON_SCALE} if parameter in scaled else {}),
                 }
-                for parameter, prior in resolve_priors(design, model).items()
+                for parameter, prior in priors.items()
             },
         }
     return {
@@ -132,7 +136,12 @@ def _plan_text(document: dict[str, Any]) -> str:
             f"{model['levels']} levels, mechanism {model['mechanism']})"
         )
         rows = [
-            (parameter, p["prior"], "95 % in {:.2f} to {:.2f}".format(*p["central_95"]))
+            (
+                parameter,
+                p["prior"],
+                "95 % in {:.2f} to {:.2f}".format(*p["central_95"])
+                + (f", times {p['times']}" if "times" in p else ""),
+            )
             for parameter, p in model["priors"].items()
         ]
         blocks.append(
