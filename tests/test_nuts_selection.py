@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arviz_stats import mcse
 
 from reanalysis.design import Design
 from reanalysis.exact import fit_exact
@@ -52,11 +53,13 @@ def test_nuts_agrees_with_quadrature_within_four_mcse(mechanism: str, tmp_path: 
     extra = {"omega[2]", "omega[3]"} if mechanism == "joint" else {"pet"}
     shared = set(exact.estimates) & set(sampled.estimates)
     assert shared >= extra | {"mu", "tau", "tau_between", "tau_within", "new_effect", "mean_r"}
+    # The mean has a long tail where the weights are small, so its spread is known less well.
+    of_spread = mcse(sampled.draws, method="sd")
     for name in shared:
         ours, theirs = sampled.estimates[name], exact.estimates[name]
         assert ours.numerical_error is not None
         assert abs(ours.value - theirs.value) < 4 * ours.numerical_error, name
-        assert ours.sd == pytest.approx(theirs.sd, rel=0.08), name
+        assert abs(ours.sd - theirs.sd) < 4 * float(of_spread[name]), name
     # Effects are drawn towards the corrected mean, and come from the draws that were saved.
     assert len(sampled.effects) == design.k
     assert np.all(sampled.effects["sd"] < 2 * np.sqrt(design.vi))

@@ -216,7 +216,7 @@ def _client(scheduler: str) -> Iterator["Client"]:
                         threads_per_worker=1,
                         dashboard_address=":0",
                         protocol="tcp://",
-                        silence_logs=logging.CRITICAL,  # what goes wrong is told in our own words
+                        silence_logs=logging.CRITICAL + 1,  # faults are told in our own words
                     )
                 except RuntimeError as error:
                     raise OSError(f"the local cluster did not start: {error}") from error
