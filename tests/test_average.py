@@ -37,6 +37,11 @@ ROBMA = ModelSpec(
     },
 )
 
+TWO_LEVEL = {
+    "mu": Prior("normal", {"mu": 0.0, "sigma": 0.5}),
+    "tau_between": Prior("half_normal", {"sigma": 0.25}),
+}
+
 
 def design_of(name, *, clustered=False):
     with (REFERENCE / "data" / f"{name}.csv").open() as file:
@@ -220,3 +225,31 @@ def test_moderators_are_refused():
 def test_t_test_p_values_need_sample_sizes():
     with pytest.raises(ValueError, match="need correlations with their sample sizes"):
         average_models(replace(design_of("kaiser2021"), ni=None), ROBMA, p_values="t")
+
+
+@pytest.mark.parametrize(("k", "mu", "tau"), [(25, 0.2, 0.1), (60, 0.2, 0.0)])
+def test_models_that_the_data_speak_against_do_not_end_the_average(k, mu, tau):
+    """Without an effect only tiny weights explain the data, which need grids of their own.
+
+    The weights of such a model are integrated again by adaptive quadrature: with one step, no
+    effect and no heterogeneity a likelihood is prod(w) / prod(A), A the chance of being seen.
+    """
+    rng = np.random.default_rng(k)
+    vi = 1 / rng.integers(12, 300, k)
+    yi = mu + rng.normal(0, np.sqrt(tau**2 + vi))
+    names = tuple(map(str, range(k)))
+    design = Design(yi, vi, np.ones((k, 1)), ("mu",), np.arange(k), names, names, "ZCOR", levels=2)
+    models = average_models(design, replace(ROBMA, priors=TWO_LEVEL)).models
+    assert len(models) == 36
+    null = models[(models["bias"] == "one-sided .05") & ~models["effect"]]
+    found = float(null.loc[~null["heterogeneity"], "log_marginal_likelihood"].iloc[0])
+    z = yi / np.sqrt(vi)
+    beyond = int(np.sum(stats.norm.sf(z) > 0.05))
+    normal = float(np.sum(stats.norm.logpdf(yi, 0, np.sqrt(vi))))
+
+    def weighted(w):
+        return beyond * np.log(w) - k * np.log(0.05 + 0.95 * w)
+
+    top = max(weighted(w) for w in np.linspace(1e-4, 1, 10_000))
+    area, _ = integrate.quad(lambda w: np.exp(weighted(w) - top), 0, 1, limit=500, epsabs=0)
+    assert found == pytest.approx(normal + top + np.log(area), abs=5e-3)
