@@ -48,5 +48,5 @@ def fit_exact(design: Design, spec: ModelSpec, *, detail: Detail = "full") -> Po
         from reanalysis.exact.selection import fit_exact_selection
 
         return fit_exact_selection(
-            design, spec, two_sided=spec.two_sided, direction=design.direction
+            design, spec, two_sided=spec.two_sided, direction=design.direction, detail=detail
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from reanalysis.design import Design, resolve_priors
+from reanalysis.exact.normal import Detail
 from reanalysis.exact.problem import Heterogeneity, Problem
 from reanalysis.exact.selection_fit import CrossCheck, integrate_target
 from reanalysis.exact.selection_summaries import (
@@ -74,6 +75,7 @@ def fit_exact_selection(
     direction: int = 1,
     p_values: Literal["z", "t"] = "z",
     seed: int = 2021,
+    detail: Detail = "full",
 ) -> SelectionPosterior:
     """Fit a selection mechanism, PET or PEESE exactly.
 
@@ -97,6 +99,8 @@ def fit_exact_selection(
         ``z`` for p-values of ``yi / sei``, ``t`` for those of the t test of a correlation.
     seed : int
         Seed of the importance sampler.
+    detail : str
+        As for `reanalysis.exact.fit_exact`.
 
     Returns
     -------
@@ -125,8 +129,8 @@ def fit_exact_selection(
     margins = parameter_margins(integral.fine, design.coefficients, bias_name)
     coarse = parameter_margins(integral.coarse, design.coefficients, bias_name)
     estimates = summarise_margins(margins, coarse)
-    curves = density_curves(margins, estimates)
-    if design.coefficients == ("mu",):
+    curves = {} if detail == "parameters" else density_curves(margins, estimates)
+    if detail == "full" and design.coefficients == ("mu",):
         estimates |= summarise_predictions(
             integral.fine, integral.coarse, correlations=design.measure == "ZCOR"
         )

@@ -128,7 +128,7 @@ def _normal(job: Fit) -> dict[str, Any]:
 
 def _other(job: Fit) -> dict[str, Any]:
     """Fit a selection model, PET, PEESE or Student-t effects."""
-    posterior = fit_exact(job.design, job.spec)
+    posterior = fit_exact(job.design, job.spec, detail="curves")
     name = job.design.coefficients[0]
     first = posterior.estimates[name]
     tau = posterior.estimates.get("tau") or posterior.estimates.get("tau_between")
