@@ -229,20 +229,22 @@ def _heavy_tails(models: Mapping[str, PlannedModel], fits: Mapping[str, Fitted])
         None,
     )
     if robust is None:
-        robust = fit_exact(design, replace(spec, effects="student_t"))
+        robust = fit_exact(design, replace(spec, effects="student_t"), detail="parameters")
     plain = fits[name].exact or fit_exact(design, spec, detail="parameters")
     first = design.coefficients[0]
     mean, before = robust.estimates[first], plain.estimates[first]
     degrees = robust.estimates["nu"].median
     assert mean.lower is not None and mean.upper is not None
     assert before.sd is not None and degrees is not None
+    evidence, without = robust.log_marginal_likelihood, plain.log_marginal_likelihood
+    assert evidence is not None and without is not None
     return HeavyTails(
         estimate=mean.value,
         lower=mean.lower,
         upper=mean.upper,
         shift=(mean.value - before.value) / before.sd,
         degrees=degrees,
-        log_bayes_factor=robust.bayes_factors["nu"],
+        log_bayes_factor=evidence - without,
     )
 
 
