@@ -13,11 +13,11 @@ import numpy as np
 from reanalysis.calibration import calibrate, simulate
 from reanalysis.exact.batch import fit_batch
 from reanalysis.plan import PlannedModel, plan
-from reanalysis.spread import spread
+from reanalysis.spread import WORKER_ENVIRONMENT, spread
 
 FITS = 2048
 NUTS_FITS = 300
-WORKER_FITS, PER_TASK = 20_000, 500
+WORKER_FITS, PER_TASK = 100_000, 500
 
 
 def speed(name: str, planned: PlannedModel) -> None:
@@ -92,18 +92,22 @@ def fit_some(job: tuple[PlannedModel, int]) -> dict[str, float]:
 
 def workers(planned: PlannedModel) -> None:
     """Print the throughput of two Dask workers against that of one, both warm."""
+    import dask
     from distributed import Client, LocalCluster
 
     jobs = {str(i): (planned, i) for i in range(WORKER_FITS // PER_TASK)}
     rates = {}
     for count in (1, 2):
-        with LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=":0", protocol="tcp://"
-        ) as cluster:
+        with (
+            dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+            LocalCluster(
+                n_workers=count, threads_per_worker=1, dashboard_address=":0", protocol="tcp://"
+            ) as cluster,
+        ):
             with Client(cluster) as client:
                 client.run(fit_some, (planned, 0))
             began = time.perf_counter()
-            spread(fit_some, jobs, scheduler=cluster.scheduler_address, seconds=0.3)
+            spread(fit_some, jobs, scheduler=cluster.scheduler_address, seconds=0.06)
             rates[count] = WORKER_FITS / (time.perf_counter() - began)
     print(
         f"Dask: {rates[1]:,.0f} fits/s with one worker, {rates[2]:,.0f} with two: "

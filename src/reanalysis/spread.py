@@ -24,7 +24,7 @@ from reanalysis import memory
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Tally", "Watcher", "read_lines", "spread"]
+__all__ = ["WORKER_ENVIRONMENT", "Tally", "Watcher", "read_lines", "spread"]
 
 Record = Mapping[str, Any]
 
