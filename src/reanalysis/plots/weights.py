@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reanalysis.plots.source import select
 from reanalysis.plots.style import BLUE, GREY, INK, ORANGE, PALE, canvas
 from reanalysis.wording import number, shorten
 
@@ -69,12 +70,7 @@ def plot_weights(
     ValueError
         If no model has publication weights.
     """
-    if not isinstance(source, Mapping):
-        # Imported here: the document knows every engine, and a saved one needs none of them.
-        from reanalysis.document import to_document
-
-        source = to_document(source)
-    models = weighted_models(source)
+    models = weighted_models(select(source).document)
     if not models:
         raise ValueError("no model of this analysis has publication weights to draw.")
     own = ax is None
